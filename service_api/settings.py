@@ -1,0 +1,39 @@
+"""Settings: environment variables `RIDETHROUGH_…`, read in one place, checked before anything runs."""
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What the daemon needs to know; secrets print as asterisks and have no defaults."""
+
+    model_config = SettingsConfigDict(env_prefix="RIDETHROUGH_", extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(
+        default=None, description="the owner's connection, for `migrate` only"
+    )
+    ingest_database_url: SecretStr | None = Field(
+        default=None, description="role ridethrough_ingest: collect, ingest, schedule, notify"
+    )
+    api_database_url: SecretStr | None = Field(
+        default=None, description="role ridethrough_api: owns nothing, sees what a request may see"
+    )
+    ingest_password: SecretStr | None = Field(
+        default=None, description="given to the role by `migrate`"
+    )
+    api_password: SecretStr | None = Field(
+        default=None, description="given to the role by `migrate`"
+    )
+    encryption_key: SecretStr | None = Field(
+        default=None, description="Fernet key that seals credentials and channels at rest"
+    )
+    mqtt_url: SecretStr | None = Field(
+        default=None, description="mqtt://user:password@host:1883, or mqtts://"
+    )
+    mqtt_version: int = Field(default=5, description="5, or 3 for MQTT 3.1.1")
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str | None = Field(default=None, description="how people reach the pages")
+    raw_days: int = Field(default=14, ge=1, description="how long raw readings are kept")
+    in_flight: int = Field(default=200, ge=1, description="polls under way at once, at most")
+    secure_cookies: bool = Field(default=False, description="true behind HTTPS")
