@@ -415,10 +415,9 @@ GRANT EXECUTE ON FUNCTION ensure_partition, drop_partitions TO ridethrough_inges
 def _timescale_license() -> str | None:
     """Return the server's TimescaleDB licence, None on plain PostgreSQL."""
     connection = op.get_bind()
-    preloaded = connection.execute(
-        sa.text("SELECT current_setting('shared_preload_libraries') LIKE '%timescaledb%'")
-    ).scalar()
-    if not preloaded:
+    # A setting of its loader; shared_preload_libraries is not for every role to read.
+    workers = "SELECT current_setting('timescaledb.max_background_workers', true)"
+    if connection.execute(sa.text(workers)).scalar() is None:
         return None
     execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
     return connection.execute(sa.text("SELECT current_setting('timescaledb.license')")).scalar()
