@@ -1,0 +1,113 @@
+"""What readers are asked for and what they hand over: references, raw values, failures, memory.
+
+No meaning here: a raw value becomes a point only in `collector.convert`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+
+class Registers(NamedTuple):
+    """A run of Modbus registers: function code 3 or 4, 0-based wire address, words."""
+
+    function: int
+    address: int
+    length: int
+
+
+class Walk(NamedTuple):
+    """All rows of an SNMP table column; skipped while the object `counter` says 0.
+
+    The raw value is the tuple of the rows' values in the agent's order.
+    """
+
+    column: str
+    counter: str | None = None
+
+
+Ref = str | Registers | Walk
+"""SNMP: a dotted OID without leading dot, or a Walk. Modbus: Registers. JSON: keys with `/`."""
+
+Scalar = int | float | str | bytes | None
+RawValue = Scalar | tuple[Scalar, ...]
+"""Modbus: the tuple of words. An SNMP object identifier or IP address is a str, a string bytes."""
+
+
+class Typed(NamedTuple):
+    """An SNMP value with its type, as an agent serves it.
+
+    Types: integer, gauge, counter, ticks, string, oid.
+    """
+
+    type: str
+    value: int | str
+
+
+Encoded = Typed | tuple[int, ...] | float | bool | str
+"""Typed for SNMP, words for Modbus, plain for JSON."""
+
+
+class Failure(Enum):
+    """Why a device could not be read, a word to count by."""
+
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    AUTH = "auth"
+    MALFORMED = "malformed"
+    UNSUPPORTED = "unsupported"
+
+
+class ReadFailed(Exception):
+    """Nothing could be read from the device; `detail` is one line for people."""
+
+    def __init__(self, kind: Failure, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """What one read brought: values by reference, what the device lacks, what went wrong.
+
+    `missing` is what the device said it does not have; what the deadline cut off is in neither.
+    """
+
+    values: Mapping[Ref, RawValue]
+    missing: frozenset[Ref] = frozenset()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a device family wants to be asked.
+
+    `bulk` allows GETBULK, `varbinds` bounds one SNMP request, `gap_seconds` is kept between
+    Modbus requests, `blocks` are (address, count) runs known to be readable whole, `block_limit`
+    bounds any other Modbus request.
+    """
+
+    bulk: bool = True
+    varbinds: int = 30
+    gap_seconds: float = 0.0
+    blocks: tuple[tuple[int, int], ...] = ()
+    block_limit: int = 100
+
+
+@dataclass(slots=True)
+class CardMemory:
+    """What is remembered of one device between reads; lost without harm.
+
+    `absent` maps what the device does not have to the monotonic time at which it is asked
+    again; `varbinds` is the request size found to work; `aliases` maps a table cell to the
+    instance where this card keeps it; `no_bulk` is set once GETBULK misbehaved.
+    """
+
+    absent: dict[Ref, float] = field(default_factory=dict)
+    varbinds: int | None = None
+    aliases: dict[str, str] = field(default_factory=dict)
+    no_bulk: bool = False
+    engine_id: bytes | None = None
