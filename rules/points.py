@@ -63,7 +63,7 @@ def _number(
 
 
 def _setting(name: str, unit: str, bounds: tuple[float, float], en: str, zh: str) -> Point:
-    return Point(name, Kind.NUMBER, unit, Pace.SLOW, *bounds, False, en, zh)
+    return Point(name, Kind.NUMBER, unit, Pace.SLOW, *bounds, trend=False, en=en, zh=zh)
 
 
 def _flag(name: str, en: str, zh: str, *, trend: bool = False) -> Point:
@@ -71,7 +71,7 @@ def _flag(name: str, en: str, zh: str, *, trend: bool = False) -> Point:
 
 
 def _text(name: str, en: str, zh: str) -> Point:
-    return Point(name, Kind.TEXT, "", Pace.FAST, None, None, False, en, zh)
+    return Point(name, Kind.TEXT, "", Pace.FAST, None, None, trend=False, en=en, zh=zh)
 
 
 # Wide enough for three-phase units of 1.5 MVA and 800 V strings; zero is a real input voltage
@@ -112,7 +112,9 @@ POINTS: tuple[Point, ...] = (
     _setting("battery.charge.low", "%", _PERCENT, "Low-charge threshold", "低电量阈值"),
     _setting("battery.runtime.low", "s", _RUNTIME, "Low-runtime threshold", "低后备时间阈值"),
     _setting("battery.voltage.nominal", "V", _VOLTS, "Nominal battery voltage", "电池标称电压"),
-    _setting("battery.packs.external", "", (0.0, 1_000.0), "External battery packs", "外接电池组数"),
+    _setting(
+        "battery.packs.external", "", (0.0, 1_000.0), "External battery packs", "外接电池组数"
+    ),
     _setting("battery.capacity", "Ah", (0.0, 100_000.0), "Battery capacity", "电池容量"),
     _text("battery.charger.status", "Charger state", "充电器状态"),
     # Input

@@ -1,4 +1,4 @@
-"""Settings: environment variables `RIDETHROUGH_…`, read in one place, checked before anything runs."""
+"""Settings: environment variables `RIDETHROUGH_…`, read in one place and checked first."""
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
