@@ -101,9 +101,7 @@ def _elapse(state: RuleState | None, now: datetime, timing: Timing) -> Outcome:
     return state, tuple(steps)
 
 
-def _mature(
-    state: RuleState, at: datetime, timing: Timing
-) -> tuple[RuleState | None, Step | None]:
+def _mature(state: RuleState, at: datetime, timing: Timing) -> tuple[RuleState | None, Step | None]:
     """Do what the end of the hold time at `at` means."""
     unknown = state.unknown_since_at
     if state.phase is Phase.PENDING:

@@ -3,6 +3,10 @@
 A rule says when something is abnormal (`condition`, holding for `raise_after`), when it is over
 (`clear`, holding for `clear_after`), why that threshold (`source`), and what follows: an incident
 with a cause, a ticket with its skills and parts, what to do.
+
+Devices differ in what they report, so a rule over several flags reads each through COALESCE. That
+cannot make missing look normal: where every column of a condition is NULL, the condition is
+unknown, whatever the text says of NULL (`rules.engine`).
 """
 
 import tomllib

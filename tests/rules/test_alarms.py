@@ -181,12 +181,10 @@ def test_ticks_between_readings_change_no_times(looks, timing, extra):
         now += timedelta(seconds=gap)
         for tick in sorted(extra):
             moment = begins + timedelta(seconds=tick)
-            if begins <= moment < now and with_ticks is not None and with_ticks.next_at is not None:
-                if with_ticks.next_at <= moment:
-                    last = Seen.UNKNOWN if with_ticks.unknown_since_at else None
-                    if last is not None:
-                        with_ticks, steps = advance(with_ticks, last, moment, timing)
-                        story_with += steps
+            unknown = with_ticks is not None and with_ticks.unknown_since_at is not None
+            if moment < now and unknown:
+                with_ticks, steps = advance(with_ticks, Seen.UNKNOWN, moment, timing)
+                story_with += steps
         with_ticks, steps = advance(with_ticks, seen, now, timing)
         story_with += steps
         without, steps = advance(without, seen, now, timing)
