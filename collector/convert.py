@@ -1,15 +1,39 @@
 """Conversion: the one place where a raw value gets meaning, unit and validity, and the way back.
 
-`decode` reads what a device said, `encode` writes what a device of that family would say. No I/O.
+`decode` reads what a device said, `encode` writes what a device of that family would say. What
+follows from several points together is `collector.settle`, who a unit is `collector.marks`,
+documents keyed by point names `collector.names`. No I/O.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from collector.form import Profile
-from collector.plan import Phases, Plan
-from collector.raw import Encoded, RawValue, Ref
+from collector.marks import encode_identity
+from collector.names import decode_names, encode_names
+from collector.plan import AlarmStep, NumberStep, Phases, Plan, StateStep, plan_for
+from collector.raw import Encoded, RawValue, Ref, Registers, Typed, Walk
+from collector.settle import settle, signed
+from collector.values import (
+    LIMITS,
+    LONGEST_TEXT,
+    Missing,
+    Refused,
+    read_number,
+    read_text,
+    rejection,
+    to_words,
+)
 from rules.facts import Identity, Rejection, Value
+from rules.points import BY_COLUMN
+
+_NOTHING: Mapping[str, Value] = {}
+_PATTERNS_KEPT = 1_000
+_OBJECT_ID = "1.3.6.1.2.1.1.2.0"
+_DESCRIPTION = "1.3.6.1.2.1.1.1.0"
+
+_Told = tuple[Mapping[str, bool], tuple[str, ...]]
+"""The flags a source decides, all lowered, and those that it raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,25 +41,181 @@ class Decoded:
     """Points by column, what has no column by name, and the values that were refused."""
 
     points: dict[str, Value]
-    extra: dict[str, Value]
+    extra: dict[str, Value] = field(default_factory=dict)
     rejections: tuple[Rejection, ...] = ()
 
 
 def decode(
     plan: Plan, raw: Mapping[Ref, RawValue], known: Mapping[str, Value] | None = None
 ) -> Decoded:
-    """Turn raw values into points; `known` are the newest slow points by column (thresholds)."""
-    raise NotImplementedError
+    """Turn raw values into points; `known` are the newest slow points by column (thresholds).
+
+    A value that is absent or a placeholder is left out silently; one of a wrong type or outside
+    what physics allows is left out with a Rejection, and the rest goes on.
+    """
+    if plan.profile.every_point is not None:
+        named, unnamed, refused = decode_names(plan.profile.every_point, raw)
+        return Decoded(named, unnamed, tuple(refused))
+    points: dict[str, Value] = {}
+    rejections: list[Rejection] = []
+    unsigned = _read_numbers(plan, raw, points, rejections)
+    others = _read_flags(plan, raw, points, rejections)
+    for key in unsigned:
+        current = signed(points, float(points.pop(key)))
+        if current is not None:
+            points[key] = current
+    settle(points, known or _NOTHING, max(plan.phases.input, plan.phases.output))
+    extra = {key: points.pop(key) for key in plan.extra_keys if key in points}
+    if others:
+        extra["ups.alarm"] = ", ".join(others)[:LONGEST_TEXT]
+    return Decoded(points, extra, tuple(rejections))
 
 
-def decode_identity(plan: Plan, raw: Mapping[Ref, RawValue]) -> Identity:
-    """Return who the unit says it is."""
-    raise NotImplementedError
+def _read_numbers(
+    plan: Plan,
+    raw: Mapping[Ref, RawValue],
+    points: dict[str, Value],
+    rejections: list[Rejection],
+) -> list[str]:
+    """Fill in the numbers, the preferred place of each first; return those still unsigned."""
+    unsigned: list[str] = []
+    for step in plan.numbers:
+        value = raw.get(step.ref)
+        if value is None or step.key in points:
+            continue
+        if type(value) is not int:
+            try:
+                value = _read_one(plan, value, step.type)
+            except Missing:
+                continue
+            except Refused as refused:
+                rejections.append(rejection(step.name, value, refused.reason, refused.detail))
+                continue
+        if value in step.missing or value < step.missing_below:
+            continue
+        number = value * step.scale / step.divide + step.offset
+        if step.low <= number <= step.high:
+            points[step.key] = number
+            if step.by_state:
+                unsigned.append(step.key)
+        else:
+            rejections.append(_implausible(step, value, number))
+    return unsigned
 
 
-def decode_phases(plan: Plan, raw: Mapping[Ref, RawValue]) -> Phases:
-    """Return how many lines the unit says it has; a side that does not tell has one."""
-    raise NotImplementedError
+def _read_flags(
+    plan: Plan,
+    raw: Mapping[Ref, RawValue],
+    points: dict[str, Value],
+    rejections: list[Rejection],
+) -> list[str]:
+    """Fill in the flags of all sources, one raised by any being raised; return unknown alarms."""
+    lowered: dict[str, bool] = {}
+    raised: list[str] = []
+    others: list[str] = []
+    for state in plan.states:
+        value = raw.get(state.ref)
+        told = None if value is None else _read_state(plan, state, value, points, rejections)
+        if told is not None:
+            lowered.update(told[0])
+            raised.extend(told[1])
+    rows = None if plan.alarms is None else raw.get(plan.alarms.ref)
+    if plan.alarms is not None and isinstance(rows, tuple):
+        lowered.update(plan.alarms.told)
+        others = _read_alarms(plan.alarms, rows, raised)
+    points.update(lowered)
+    points.update(dict.fromkeys(raised, True))
+    return others
+
+
+def _read_one(plan: Plan, value: RawValue, width: str) -> int | float:
+    profile = plan.profile
+    return read_number(
+        value, width, missing_texts=plan.missing_texts, missing_ones=profile.missing_ones
+    )
+
+
+def _read_state(
+    plan: Plan,
+    state: StateStep,
+    value: RawValue,
+    points: dict[str, Value],
+    rejections: list[Rejection],
+) -> _Told | None:
+    if state.text01:
+        return _bits_of_text(state, value)
+    try:
+        code = int(_read_one(plan, value, state.type)) & state.mask
+    except Missing:
+        return None
+    except Refused as refused:
+        rejections.append(rejection(_first_name(state), value, refused.reason, refused.detail))
+        return None
+    spelled = False
+    for key, texts in state.texts:
+        if code in texts:
+            spelled = True
+            points.setdefault(key, texts[code])
+    if state.bits:
+        return _bits_of_number(state, code)
+    if code in state.codes:
+        up = state.codes[code]
+        return None if up is None else (state.told, up)
+    if not spelled:
+        detail = "a code that the profile does not know"
+        rejections.append(rejection(_first_name(state), value, "unknown_code", detail))
+    return None
+
+
+def _bits_of_number(state: StateStep, code: int) -> _Told:
+    known = state.by_pattern.get(code)
+    if known is None:
+        up = tuple(flag for bit, flags in state.bits if code >> bit & 1 for flag in flags)
+        known = (state.told, up)
+        if len(state.by_pattern) < _PATTERNS_KEPT:
+            state.by_pattern[code] = known
+    return known
+
+
+def _bits_of_text(state: StateStep, value: RawValue) -> _Told | None:
+    """Return what a text of 0 and 1 tells; other text, as of a card without its UPS, nothing."""
+    if not isinstance(value, bytes | str):
+        return None
+    if value in state.by_pattern:
+        return state.by_pattern[value]
+    text = read_text(value)
+    known: _Told | None = None
+    if text and not text.strip("01"):
+        reach = [(bit, flags) for bit, flags in state.bits if bit <= len(text)]
+        told = {flag: False for _, flags in reach for flag in flags}
+        known = (told, tuple(f for bit, flags in reach if text[bit - 1] == "1" for f in flags))
+    if len(state.by_pattern) < _PATTERNS_KEPT:
+        state.by_pattern[value] = known
+    return known
+
+
+def _read_alarms(step: AlarmStep, rows: tuple[object, ...], raised: list[str]) -> list[str]:
+    """Raise what the rows say and return the object identifiers that the profile lacks."""
+    others: list[str] = []
+    for row in rows:
+        oid = read_text(row).lstrip(".") if isinstance(row, bytes | str) else ""
+        known = step.codes.get(oid)
+        if known is not None:
+            raised.extend(known)
+        elif oid:
+            others.append(oid)
+    return others
+
+
+def _first_name(state: StateStep) -> str | None:
+    key = next(iter(state.told), None) or (state.texts[0][0] if state.texts else None)
+    point = BY_COLUMN.get(key) if key else None
+    return point.name if point else key
+
+
+def _implausible(step: NumberStep, raw: RawValue, number: float) -> Rejection:
+    detail = f"{number:g} lies outside {step.low:g} to {step.high:g}"
+    return rejection(step.name, raw, "implausible", detail)
 
 
 def encode(
@@ -47,6 +227,114 @@ def encode(
     """Return what a device of this family would hold for these points (columns or extra names).
 
     SNMP: OID → Typed, tables row by row, sysObjectID and sysDescr included. Modbus: Registers →
-    words. JSON: path → plain value.
+    words. JSON: path → plain value. What the family cannot tell is left out.
     """
-    raise NotImplementedError
+    plan = plan_for(profile, phases)
+    held: dict[Ref, Encoded] = {}
+    if profile.identify.announce and profile.protocol == "snmp":
+        told = profile.identify.announce
+        held[_OBJECT_ID] = Typed("oid", told.get("object_id", "0.0"))
+        held[_DESCRIPTION] = Typed("string", told.get("description", ""))
+    held.update(encode_identity(plan, identity))
+    if profile.every_point is not None:
+        held.update(encode_names(profile.every_point, points))
+        return held
+    for step in plan.numbers:
+        value = points.get(step.key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            held.setdefault(step.ref, _held(step.ref, step.type, _raw_of(plan, step, value)))
+    for state in plan.states:
+        pattern = _pattern_of(state, points)
+        if pattern is not None:
+            kind = "string" if state.text01 else state.type
+            held[state.ref] = _held(state.ref, kind, pattern)
+    if plan.alarms is not None:
+        held.update(_alarm_rows(plan.alarms, points))
+    return held
+
+
+def _held(ref: Ref, kind: str, value: int | str) -> Encoded:
+    if isinstance(ref, Registers):
+        return to_words(int(value), ref.length)
+    return Typed(kind, value)
+
+
+def _raw_of(plan: Plan, step: NumberStep, value: float) -> int:
+    """Return the raw value nearest to a number, never one that means "not available"."""
+    if step.by_state:
+        value = abs(value)
+    low, high = LIMITS[step.type]
+    raw = round((value - step.offset) * step.divide / step.scale)
+    raw = min(max(raw, low), high)
+    if plan.profile.missing_ones and raw in (-1, (1 << 32) - 1, (1 << 16) - 1):
+        raw = raw - 1 if raw > 0 else 0
+    if raw in step.missing:
+        raw = raw - 1 if raw - 1 >= max(low, step.missing_below) else raw + 1
+    return raw
+
+
+def _pattern_of(state: StateStep, points: Mapping[str, Value]) -> int | str | None:
+    """Return the code or bits that raise as many of the wanted flags as possible, and no other."""
+    wanted = {flag for flag in state.told if points.get(flag) is True}
+    if state.bits:
+        if state.told.keys().isdisjoint(points):
+            return None
+        up = [bit for bit, flags in state.bits if flags and wanted.issuperset(flags)]
+        if state.text01:
+            return "".join("1" if bit in up else "0" for bit in range(1, 65))
+        return sum(1 << bit for bit in up)
+    texts = {key: points[key] for key, _ in state.texts if key in points}
+    if not texts and state.told.keys().isdisjoint(points):
+        return None
+    best: tuple[tuple[int, int, bool], int] | None = None
+    for code in dict.fromkeys(
+        [*state.codes, *(code for _, table in state.texts for code in table)]
+    ):
+        raised = state.codes.get(code) or ()
+        if not wanted.issuperset(raised):
+            continue
+        spelled = sum(key in texts and texts[key] == table.get(code) for key, table in state.texts)
+        speaks = not state.codes or state.codes.get(code) is not None
+        score = (spelled, len(raised), speaks)
+        if best is None or score > best[0]:
+            best = (score, code)
+    return None if best is None else best[1]
+
+
+def _alarm_rows(step: AlarmStep, points: Mapping[str, Value]) -> Iterator[tuple[Ref, Encoded]]:
+    if step.told.keys().isdisjoint(points):
+        return
+    wanted = {flag for flag in step.told if points.get(flag) is True}
+    rows: list[str] = []
+    covered: set[str] = set()
+    for oid, flags in step.codes.items():
+        if flags and wanted.issuperset(flags) and not covered.issuperset(flags):
+            rows.append(oid)
+            covered.update(flags)
+    if step.ref.counter is not None:
+        yield step.ref.counter, Typed("gauge", len(rows))
+    for row, oid in enumerate(rows, start=1):
+        yield f"{step.ref.column}.{row}", Typed("oid", oid)
+
+
+def answers(plan: Plan, held: Mapping[Ref, Encoded]) -> dict[Ref, RawValue]:
+    """Return what a reader would bring for a plan's references from a device holding this."""
+    raw: dict[Ref, RawValue] = {}
+    for ref in (*plan.fast_refs, *plan.slow_refs, *plan.identity_refs):
+        if isinstance(ref, Walk):
+            inside = f"{ref.column}."
+            rows = [v for k, v in held.items() if isinstance(k, str) and k.startswith(inside)]
+            if rows or ref.counter in held:
+                raw[ref] = tuple(row.value for row in rows if isinstance(row, Typed))
+        elif ref in held:
+            raw[ref] = _answer(held[ref])
+    if plan.profile.every_point is not None:
+        raw.update((ref, _answer(value)) for ref, value in held.items())
+    return raw
+
+
+def _answer(value: Encoded) -> RawValue:
+    if not isinstance(value, Typed):
+        return value
+    text = isinstance(value.value, str) and value.type == "string"
+    return str(value.value).encode() if text else value.value

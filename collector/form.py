@@ -133,12 +133,14 @@ class State(Place):
 
     A code with an empty list is known and raises nothing; a code with null says nothing, so the
     flags stay unknown. `form: text01` is a text of '0' and '1', the first being bit 1.
+    `mask` keeps the bits of a number that make its code.
     """
 
     codes: dict[int, list[str] | None] = {}
     bits: dict[int, list[str]] = {}
     texts: dict[str, dict[int, str]] = {}
     form: Literal["text01"] | None = None
+    mask: int | None = Field(None, gt=0)
     pace: Literal["fast", "slow"] = "fast"
 
     @model_validator(mode="after")
