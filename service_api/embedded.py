@@ -21,7 +21,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -41,6 +40,7 @@ from service_api.embedded_files import (
     own_directory,
     try_lock,
 )
+from service_api.embedded_leftover import leftover
 
 __all__ = ["USERS", "EmbeddedFailed", "EmbeddedPostgres"]
 
@@ -57,6 +57,9 @@ ACCOUNTS = ("postgres", "nobody")
 """Whom root lets the server run as: the first that exists. PostgreSQL refuses to run as root."""
 
 SOCKET = ".s.PGSQL.5432"
+TEMPORARY = "ridethrough-"
+"""How the names of socket folders begin that stand outside of the data directory."""
+
 LONGEST_SOCKET_PATH = 103
 """Bytes in sockaddr_un.sun_path without the final zero: 107 on Linux, 103 on macOS and the BSDs."""
 
@@ -243,12 +246,16 @@ class EmbeddedPostgres:
         if self._account is None or self._account_may("x", install / "bin" / "postgres"):
             return install / "bin"
         copy = self.data_dir / f"server-{MAJOR}"
+        package = install.parent
         if not copy.exists():
             draft = self.data_dir / f".server-{MAJOR}"
             shutil.rmtree(draft, ignore_errors=True)
-            shutil.copytree(install, draft)
+            shutil.copytree(install, draft / package.name / install.name)
+            # Where the wheel keeps its libraries; the binaries look for them at this distance.
+            libraries = package.with_name(f"{package.name}.libs")
+            shutil.copytree(libraries, draft / libraries.name)
             draft.rename(copy)
-        return copy / "bin"
+        return copy / package.name / install.name / "bin"
 
     # --- what an earlier owner left ---
 
@@ -268,26 +275,31 @@ class EmbeddedPostgres:
         numbers do not, as they are used again. A server that somebody started by hand holds no
         lock, but answers on its socket.
         """
-        number_file = self._cluster / "postmaster.pid"
+        found = leftover(self._cluster)
         for kind, seconds in STOPS:
-            if self._is_free(lock, number_file):
+            if self._is_free(lock):
                 break
-            if (pid := _postmaster(number_file)) is not None:
+            found = leftover(self._cluster) or found
+            if found is not None and found.process_id is not None:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, kind)
+                    os.kill(found.process_id, kind)
             deadline = time.monotonic() + seconds
-            while not self._is_free(lock, number_file) and time.monotonic() < deadline:
+            while not self._is_free(lock) and time.monotonic() < deadline:
                 time.sleep(PAUSE_SECONDS)
-        if not self._is_free(lock, number_file):
+        if not self._is_free(lock):
             raise EmbeddedFailed(f"an earlier PostgreSQL in {self.data_dir} does not stop")
-        _remove_temporary_socket_dir(number_file)
-        # Nothing runs, so the file is a leftover; PostgreSQL would refuse to start if its number
-        # had been given to another process in the meantime.
-        number_file.unlink(missing_ok=True)
+        # Nothing runs, so these are leftovers; PostgreSQL would refuse to start if the number in
+        # them had been given to another process in the meantime.
+        (self._cluster / "postmaster.pid").unlink(missing_ok=True)
+        for file in self._socket_dir.iterdir():
+            file.unlink()
+        socket_dir = found.socket_dir if found else None
+        if socket_dir is not None and socket_dir.name.startswith(TEMPORARY):
+            shutil.rmtree(socket_dir, ignore_errors=True)
 
-    @staticmethod
-    def _is_free(lock: int, number_file: Path) -> bool:
-        return try_lock(lock) and not _answers(number_file)
+    def _is_free(self, lock: int) -> bool:
+        found = leftover(self._cluster)
+        return try_lock(lock) and not (found and found.answers())
 
     # --- initialize and start ---
 
@@ -332,18 +344,18 @@ class EmbeddedPostgres:
         draft.rename(self._cluster)
 
     def _choose_socket_dir(self) -> None:
-        if len(os.fsencode(self._socket_dir / SOCKET)) <= LONGEST_SOCKET_PATH:
+        if _fits_socket(self._socket_dir):
             return
-        made = Path(tempfile.mkdtemp(prefix="ridethrough-"))
-        if len(os.fsencode(made / SOCKET)) > LONGEST_SOCKET_PATH:
+        made = Path(tempfile.mkdtemp(prefix=TEMPORARY))
+        if not _fits_socket(made):
             made.rmdir()
-            made = Path(tempfile.mkdtemp(prefix="ridethrough-", dir="/tmp"))
+            made = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir="/tmp"))
         self._socket_dir, self._socket_dir_is_temporary = made, True
         self._own_folder(made)
 
     def _launch(self, lock: int) -> None:
         settings = SETTINGS | ({} if self._durable else NOT_DURABLE)
-        # A list in double quotes, as a path may have commas; a quote in it is doubled.
+        # An item of a list, hence in double quotes; one in the path is doubled.
         quoted = str(self._socket_dir).replace('"', '""')
         settings["unix_socket_directories"] = f'"{quoted}"'
         command = [str(self._bin / "postgres"), "-D", str(self._cluster)]
@@ -413,6 +425,12 @@ def _unprivileged_account() -> pwd.struct_passwd:
     )
 
 
+def _fits_socket(folder: Path) -> bool:
+    """Whether a socket can be here: clients take a comma for the end of a host's name."""
+    path = os.fsencode(folder / SOCKET)
+    return len(path) <= LONGEST_SOCKET_PATH and b"," not in path
+
+
 def _stop_child(server: subprocess.Popen[bytes]) -> None:
     """Stop fast (disconnect everybody, write all out); harder if that does not end."""
     for kind, seconds in STOPS:
@@ -420,33 +438,3 @@ def _stop_child(server: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(seconds)
             return
-
-
-def _number_lines(number_file: Path) -> list[str]:
-    """Return the lines of postmaster.pid: process, data directory, start, port, socket folder."""
-    try:
-        return number_file.read_text().splitlines()
-    except FileNotFoundError:
-        return []
-
-
-def _postmaster(number_file: Path) -> int | None:
-    lines = _number_lines(number_file)
-    return int(lines[0]) if lines and lines[0].strip().isdecimal() else None
-
-
-def _answers(number_file: Path) -> bool:
-    lines = _number_lines(number_file)
-    if len(lines) < 5 or not lines[4]:
-        return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock, contextlib.suppress(OSError):
-        knock.settimeout(2)
-        knock.connect(f"{lines[4]}/.s.PGSQL.{lines[3].strip()}")
-        return True
-    return False
-
-
-def _remove_temporary_socket_dir(number_file: Path) -> None:
-    lines = _number_lines(number_file)
-    if len(lines) >= 5 and Path(lines[4]).name.startswith("ridethrough-"):
-        shutil.rmtree(lines[4], ignore_errors=True)

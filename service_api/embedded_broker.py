@@ -16,7 +16,7 @@ from typing import Self
 from urllib.parse import quote
 
 from amqtt.broker import Broker
-from amqtt.errors import AMQTTError
+from amqtt.errors import BrokerError, PluginError
 from amqtt.plugins.base import BaseAuthPlugin
 from amqtt.session import Session
 
@@ -89,7 +89,7 @@ class EmbeddedBroker:
         self._thread.start()
         try:
             self.port = self._listening.result(START_SECONDS)
-        except (OSError, TimeoutError, AMQTTError) as error:
+        except (OSError, BrokerError, PluginError) as error:
             self.stop()
             reason = str(error) or f"no answer in {START_SECONDS:.0f} s"
             raise EmbeddedFailed(f"the embedded MQTT broker cannot start: {reason}") from error
