@@ -1,0 +1,465 @@
+"""The thin shell of judgement: remembered states in, alarms, incidents and outbox rows out.
+
+Runs inside the transaction of ingest or of the tick, after the devices' state rows are locked.
+Lock order: device_state by id (the caller's), incident by (subject, cause), ticket, outbox.
+Tickets are in `rules.ticket_store`; what people change is in `rules.operations`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow, class_row
+from psycopg.types.json import Jsonb
+
+from rules.alarms import Change, Phase, RuleState, Step, inhibitor
+from rules.catalogue import Rule
+from rules.engine import Judged, Judgement, Key, standing
+from rules.incidents import site_subject
+from rules.tickets import alarm_reason
+
+Connection = psycopg.Connection[TupleRow]
+
+_STATE_AFTER = {
+    Change.CLEARING: "clearing",
+    Change.RECURRED: "active",
+    Change.STALE: "stale",
+    Change.FRESH: "active",
+    Change.CLEARED: "cleared",
+}
+_EVENT = {change: change.value for change in Change} | {Change.FRESH: "recurred"}
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePlace:
+    """Whose device it is, where, and how much hangs on it."""
+
+    id: int
+    name: str
+    customer_id: int
+    site_id: int
+    criticality: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAlarm:
+    """An alarm that stands and may need a ticket."""
+
+    id: int
+    device_id: int
+    rule_key: str
+    raised_at: datetime
+    reason: Mapping[str, Any]
+    incident_id: int | None
+
+    @property
+    def key(self) -> Key:
+        """The pair of device and rule that it belongs to."""
+        return self.device_id, self.rule_key
+
+
+@dataclass(slots=True)
+class Remembered:
+    """The rule states of some devices, with the alarm that belongs to each."""
+
+    states: dict[Key, RuleState] = field(default_factory=dict)
+    alarm_ids: dict[Key, int] = field(default_factory=dict)
+
+
+def remembered_states(connection: Connection, device_ids: Sequence[int]) -> Remembered:
+    """Return what the rules remember of these devices; none of it is normal."""
+    found = Remembered()
+    for device_id, key, phase, since_at, next_at, unknown_at, alarm_id in connection.execute(
+        """
+        SELECT device_id, rule_key, state, since_at, next_at, unknown_since_at, alarm_id
+        FROM rule_state WHERE device_id = ANY(%s)
+        """,
+        (list(device_ids),),
+    ):
+        is_stale = unknown_at is not None and next_at is None and phase != "pending"
+        found.states[device_id, key] = RuleState(
+            Phase(phase), since_at, next_at, unknown_at, is_stale
+        )
+        if alarm_id is not None:
+            found.alarm_ids[device_id, key] = alarm_id
+    return found
+
+
+def record(
+    connection: Connection,
+    judged: Judged,
+    remembered: Remembered,
+    rules: Mapping[str, Rule],
+    now: datetime,
+) -> list[OpenAlarm]:
+    """Write what a judgement changed; returns the alarms that now call for a ticket.
+
+    1. Steps in waves, the n-th step of every pair together: new alarms, then changes of known ones.
+    2. Alarms that another one explains are inhibited, or released when that one is gone.
+    3. Incidents for causes; an alarm that joined one carries its id.
+    4. The rule states, now knowing their alarms.
+    """
+    if not judged.changes:
+        return []
+    places = device_places(connection, {change.device_id for change in judged.changes})
+    alarm_ids = dict(remembered.alarm_ids)
+    raised: list[OpenAlarm] = []
+    for wave in _waves(judged.changes):
+        raised += _raise_alarms(connection, wave, places, alarm_ids)
+        _step_alarms(connection, wave, places, alarm_ids)
+    standing_ids = {
+        key: alarm_ids[key]
+        for key, state in judged.states.items()
+        if state.phase is not Phase.PENDING and key in alarm_ids
+    }
+    new = [alarm for alarm in raised if standing_ids.get(alarm.key) == alarm.id]
+    ready = _inhibit(connection, judged, standing_ids, new, rules, now)
+    ready = _join_incidents(connection, ready, places, rules)
+    _keep_states(connection, judged, alarm_ids)
+    return ready
+
+
+def device_places(connection: Connection, device_ids: Iterable[int]) -> dict[int, DevicePlace]:
+    """Return where these devices are and whose they are."""
+    with connection.cursor(row_factory=class_row(DevicePlace)) as cursor:
+        cursor.execute(
+            "SELECT id, name, customer_id, site_id, criticality FROM device WHERE id = ANY(%s)",
+            (sorted(device_ids),),
+        )
+        return {place.id: place for place in cursor}
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """One step of one pair, with the values that decided."""
+
+    judgement: Judgement
+    step: Step
+
+    @property
+    def key(self) -> Key:
+        return self.judgement.device_id, self.judgement.rule.key
+
+
+def _waves(changes: Iterable[Judgement]) -> list[list[_Move]]:
+    """Group steps so that each group holds at most one of a pair, in order."""
+    waves: list[list[_Move]] = []
+    count: dict[Key, int] = {}
+    for change in changes:
+        for step in change.steps:
+            move = _Move(change, step)
+            turn = count.get(move.key, 0)
+            count[move.key] = turn + 1
+            if turn == len(waves):
+                waves.append([])
+            waves[turn].append(move)
+    return [sorted(wave, key=lambda move: move.key) for wave in waves]
+
+
+def _raise_alarms(
+    connection: Connection,
+    wave: Iterable[_Move],
+    places: Mapping[int, DevicePlace],
+    alarm_ids: dict[Key, int],
+) -> list[OpenAlarm]:
+    moves = {move.key: move for move in wave if move.step.change is Change.RAISED}
+    if not moves:
+        return []
+    rows = [
+        (
+            move.judgement.device_id,
+            places[move.judgement.device_id].customer_id,
+            places[move.judgement.device_id].site_id,
+            move.judgement.rule.key,
+            move.judgement.rule.severity,
+            move.step.at,
+            Jsonb(
+                alarm_reason(move.judgement.rule, move.judgement.values, move.judgement.observed_at)
+            ),
+        )
+        for move in moves.values()
+    ]
+    raised = []
+    for alarm_id, device_id, rule_key, raised_at, reason in connection.execute(
+        """
+        INSERT INTO alarm (device_id, customer_id, site_id, rule_key, severity, state,
+            raised_at, changed_at, reason)
+        SELECT device_id, customer_id, site_id, rule_key, severity, 'active', at, at, reason
+        FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
+            %s::timestamptz[], %s::jsonb[])
+            AS x (device_id, customer_id, site_id, rule_key, severity, at, reason)
+        RETURNING id, device_id, rule_key, raised_at, reason
+        """,
+        [list(column) for column in zip(*rows, strict=True)],
+    ):
+        alarm_ids[device_id, rule_key] = alarm_id
+        raised.append(OpenAlarm(alarm_id, device_id, rule_key, raised_at, reason, None))
+    _log(connection, [(alarm.id, alarm.raised_at, "raised", alarm.rule_key) for alarm in raised])
+    tell(
+        connection,
+        [
+            ("alarm.raised", places[alarm.device_id].customer_id, alarm.id, alarm.raised_at)
+            for alarm in raised
+        ],
+    )
+    return raised
+
+
+def _step_alarms(
+    connection: Connection,
+    wave: Iterable[_Move],
+    places: Mapping[int, DevicePlace],
+    alarm_ids: Mapping[Key, int],
+) -> None:
+    moves = [m for m in wave if m.step.change is not Change.RAISED and m.key in alarm_ids]
+    if not moves:
+        return
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            UPDATE alarm SET state = %s, changed_at = %s, cleared_at = %s
+            WHERE id = %s AND cleared_at IS NULL
+            """,
+            [
+                (
+                    _STATE_AFTER[move.step.change],
+                    move.step.at,
+                    move.step.at if move.step.change is Change.CLEARED else None,
+                    alarm_ids[move.key],
+                )
+                for move in moves
+            ],
+        )
+    _log(
+        connection,
+        [(alarm_ids[m.key], m.step.at, _EVENT[m.step.change], m.judgement.rule.key) for m in moves],
+    )
+    tell(
+        connection,
+        [
+            (
+                "alarm.cleared",
+                places[m.judgement.device_id].customer_id,
+                alarm_ids[m.key],
+                m.step.at,
+            )
+            for m in moves
+            if m.step.change is Change.CLEARED
+        ],
+    )
+
+
+def _inhibit(
+    connection: Connection,
+    judged: Judged,
+    standing_ids: Mapping[Key, int],
+    new: Sequence[OpenAlarm],
+    rules: Mapping[str, Rule],
+    now: datetime,
+) -> list[OpenAlarm]:
+    """Mark alarms that another alarm of the device explains; return those that are not."""
+    fresh = {alarm.id: alarm for alarm in new}
+    changed = {change.device_id for change in judged.changes if change.steps}
+    candidates = [
+        alarm_id
+        for (device_id, key), alarm_id in standing_ids.items()
+        if device_id in changed and key in rules and rules[key].inhibited_by
+    ]
+    if not candidates:
+        return list(new)
+    marks: list[tuple[str | None, int]] = []
+    events: list[tuple[int, datetime, str, str]] = []
+    released: list[OpenAlarm] = []
+    for alarm_id, device_id, key, raised_at, reason, incident_id, before in connection.execute(
+        """
+        SELECT id, device_id, rule_key, raised_at, reason, incident_id, inhibited_by
+        FROM alarm WHERE id = ANY(%s) ORDER BY id
+        """,
+        (candidates,),
+    ).fetchall():
+        found = inhibitor(
+            rules[key].inhibited_by,
+            standing(judged.states, device_id, rules[key].inhibited_by),
+        )
+        if found == before:
+            continue
+        marks.append((found, alarm_id))
+        events.append((alarm_id, now, "released" if found is None else "inhibited", key))
+        if found is not None:
+            fresh.pop(alarm_id, None)
+        elif alarm_id not in fresh:
+            released.append(OpenAlarm(alarm_id, device_id, key, raised_at, reason, incident_id))
+    with connection.cursor() as cursor:
+        cursor.executemany("UPDATE alarm SET inhibited_by = %s WHERE id = %s", marks)
+    _log(connection, events)
+    return [*fresh.values(), *released]
+
+
+def _join_incidents(
+    connection: Connection,
+    ready: Sequence[OpenAlarm],
+    places: Mapping[int, DevicePlace],
+    rules: Mapping[str, Rule],
+) -> list[OpenAlarm]:
+    """Give each alarm with a cause the one open incident of its site and cause."""
+    wanted: dict[tuple[str, str], list[OpenAlarm]] = defaultdict(list)
+    for alarm in ready:
+        cause = rules[alarm.rule_key].cause
+        if cause is not None and alarm.incident_id is None:
+            wanted[site_subject(places[alarm.device_id].site_id), cause].append(alarm)
+    joined: dict[int, int] = {}
+    for (subject, cause), alarms in sorted(wanted.items(), key=lambda item: item[0]):
+        first = min(alarms, key=lambda alarm: (alarm.raised_at, alarm.id))
+        place = places[first.device_id]
+        incident_id = open_incident(
+            connection,
+            subject=subject,
+            cause=cause,
+            site_id=place.site_id,
+            customer_id=place.customer_id,
+            at=first.raised_at,
+        )
+        joined.update((alarm.id, incident_id) for alarm in alarms)
+    if joined:
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "UPDATE alarm SET incident_id = %s WHERE id = %s",
+                [(incident_id, alarm_id) for alarm_id, incident_id in joined.items()],
+            )
+    return [replace(alarm, incident_id=joined.get(alarm.id, alarm.incident_id)) for alarm in ready]
+
+
+def open_incident(
+    connection: Connection,
+    *,
+    subject: str,
+    cause: str,
+    site_id: int | None,
+    customer_id: int | None,
+    at: datetime,
+) -> int:
+    """Return the open incident of a subject and cause, opening it if there is none.
+
+    Holds a share lock on it until the transaction ends, so that `settle` cannot close it meanwhile.
+    """
+    while True:
+        row = connection.execute(
+            """
+            SELECT id FROM incident WHERE subject = %s AND cause = %s AND closed_at IS NULL
+            FOR SHARE
+            """,
+            (subject, cause),
+        ).fetchone()
+        if row is not None:
+            return int(row[0])
+        row = connection.execute(
+            """
+            INSERT INTO incident (subject, cause, site_id, customer_id, opened_at)
+            VALUES (%s, %s, %s, %s, %s)
+            ON CONFLICT (subject, cause) WHERE closed_at IS NULL DO NOTHING
+            RETURNING id
+            """,
+            (subject, cause, site_id, customer_id, at),
+        ).fetchone()
+        if row is not None:
+            tell(connection, [("incident.opened", customer_id, int(row[0]), at)])
+            return int(row[0])
+
+
+def _keep_states(connection: Connection, judged: Judged, alarm_ids: Mapping[Key, int]) -> None:
+    changed = sorted({(change.device_id, change.rule.key) for change in judged.changes})
+    gone = [key for key in changed if key not in judged.states]
+    kept = [(key, judged.states[key]) for key in changed if key in judged.states]
+    if gone:
+        connection.execute(
+            """
+            DELETE FROM rule_state
+            USING unnest(%s::bigint[], %s::text[]) AS gone (device_id, rule_key)
+            WHERE rule_state.device_id = gone.device_id AND rule_state.rule_key = gone.rule_key
+            """,
+            [list(column) for column in zip(*gone, strict=True)],
+        )
+    if kept:
+        rows = [
+            (
+                device_id,
+                rule_key,
+                state.phase.value,
+                state.since_at,
+                state.next_at,
+                state.unknown_since_at,
+                None if state.phase is Phase.PENDING else alarm_ids.get((device_id, rule_key)),
+            )
+            for (device_id, rule_key), state in kept
+        ]
+        connection.execute(
+            """
+            INSERT INTO rule_state
+                (device_id, rule_key, state, since_at, next_at, unknown_since_at, alarm_id)
+            SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::timestamptz[],
+                %s::timestamptz[], %s::timestamptz[], %s::bigint[])
+            ON CONFLICT (device_id, rule_key) DO UPDATE SET
+                state = excluded.state, since_at = excluded.since_at, next_at = excluded.next_at,
+                unknown_since_at = excluded.unknown_since_at, alarm_id = excluded.alarm_id
+            """,
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+
+
+def _log(connection: Connection, events: Sequence[tuple[int, datetime, str, str]]) -> None:
+    """Append alarm events: (alarm, instant, kind, rule that did it)."""
+    if events:
+        connection.execute(
+            """
+            INSERT INTO alarm_event (alarm_id, at, kind, actor)
+            SELECT alarm_id, at, kind, 'rule:' || rule_key
+            FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[])
+                AS x (alarm_id, at, kind, rule_key)
+            """,
+            [list(column) for column in zip(*events, strict=True)],
+        )
+
+
+def tell(connection: Connection, changes: Sequence[tuple[str, int | None, int, datetime]]) -> None:
+    """Append outbox rows (topic, customer, ref, instant) and wake who listens after the commit."""
+    if not changes:
+        return
+    connection.execute(
+        """
+        INSERT INTO outbox (topic, customer_id, ref, at)
+        SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::timestamptz[])
+        """,
+        [list(column) for column in zip(*changes, strict=True)],
+    )
+    connection.execute("NOTIFY ridethrough, 'change'")
+
+
+def switched_off(connection: Connection) -> set[str]:
+    """Return the rules that are off."""
+    return {
+        str(key)
+        for (key,) in connection.execute("SELECT rule_key FROM rule_override WHERE NOT enabled")
+    }
+
+
+def switch_off(connection: Connection, rule_key: str, *, reason: str, now: datetime) -> None:
+    """Switch a rule off that failed live, and leave a finding; the others go on."""
+    connection.execute(
+        """
+        INSERT INTO rule_override (rule_key, enabled, reason, changed_at, changed_by)
+        VALUES (%s, false, %s, %s, 'engine')
+        ON CONFLICT (rule_key) DO UPDATE SET enabled = false, reason = excluded.reason,
+            changed_at = excluded.changed_at, changed_by = excluded.changed_by
+        """,
+        (rule_key, reason, now),
+    )
+    connection.execute(
+        """
+        INSERT INTO finding (at, kind, subject, detail) VALUES (%s, 'rule_failed', %s, %s)
+        ON CONFLICT (kind, subject) WHERE closed_at IS NULL DO NOTHING
+        """,
+        (now, rule_key, reason),
+    )

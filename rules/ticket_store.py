@@ -1,0 +1,309 @@
+"""Tickets for alarms: joined, reopened or opened, exactly once; and what settles by itself.
+
+Runs inside the transaction of ingest or of the tick, after incidents and before the outbox.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow, class_row
+from psycopg.types.json import Jsonb
+
+from rules.catalogue import Rule
+from rules.entitlement import Entitlement
+from rules.entitlement_store import covers_for
+from rules.store import OpenAlarm, device_places, tell
+from rules.tickets import REOPEN_WINDOW, TicketDraft, draft
+
+Connection = psycopg.Connection[TupleRow]
+
+ENGINE = "rules"
+"""The actor of what rules do by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    id: int
+    priority: int
+    customer_id: int
+    closed_at: datetime | None
+
+
+def ticket_alarms(
+    connection: Connection,
+    ready: Sequence[OpenAlarm],
+    rules: Mapping[str, Rule],
+    now: datetime,
+) -> None:
+    """See that each alarm that calls for a ticket has one.
+
+    An open ticket of the same failure mode (or incident) takes the alarm in; one closed within the
+    reopen window is opened again; else a new one is opened with its entitlement and deadline.
+    """
+    wanting = [alarm for alarm in ready if rules[alarm.rule_key].ticket is not None]
+    if not wanting:
+        return
+    device_ids = {alarm.device_id for alarm in wanting}
+    places = device_places(connection, device_ids)
+    drafts: list[tuple[TicketDraft, OpenAlarm]] = []
+    for alarm in wanting:
+        place = places[alarm.device_id]
+        drafts.append(
+            (
+                draft(
+                    rules[alarm.rule_key],
+                    device_id=alarm.device_id,
+                    device_name=place.name,
+                    customer_id=place.customer_id,
+                    site_id=place.site_id,
+                    criticality=place.criticality,
+                    incident_id=alarm.incident_id,
+                    alarm_id=alarm.id,
+                    raised_at=alarm.raised_at,
+                    reason=alarm.reason,
+                ),
+                alarm,
+            )
+        )
+    drafts.sort(key=lambda pair: (*_lock_key(pair[0]), pair[1].raised_at, pair[1].id))
+    covers = covers_for(connection, device_ids)
+    for one, alarm in drafts:
+        entitlement = covers[alarm.device_id].check(one.opened_at)
+        ticket_id = join_or_open(connection, one, entitlement, now=now)
+        connection.execute(
+            "INSERT INTO ticket_alarm (ticket_id, alarm_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            (ticket_id, alarm.id),
+        )
+
+
+def _lock_key(one: TicketDraft) -> tuple[int, int, str]:
+    return (one.incident_id or 0, one.device_id or 0, one.failure_mode)
+
+
+def join_or_open(
+    connection: Connection,
+    one: TicketDraft,
+    entitlement: Entitlement,
+    *,
+    now: datetime,
+    actor: str = ENGINE,
+) -> int:
+    """Return the ticket for a draft: the open one, the reopened one or a new one.
+
+    The unique partial index decides between racing workers; the loser finds the winner's ticket.
+    """
+    while True:
+        known = _known_ticket(connection, one, now)
+        if known is None:
+            ticket_id = _insert(connection, one, entitlement)
+            if ticket_id is None:
+                continue
+            log_ticket(connection, ticket_id, "opened", actor, one.opened_at, one.reason)
+            tell(connection, [("ticket.opened", one.customer_id, ticket_id, one.opened_at)])
+            return ticket_id
+        if known.closed_at is not None:
+            _reopen(connection, known, entitlement, one, actor=actor)
+        else:
+            _join(connection, known, one, actor=actor)
+        return known.id
+
+
+def _known_ticket(connection: Connection, one: TicketDraft, now: datetime) -> _Known | None:
+    with connection.cursor(row_factory=class_row(_Known)) as cursor:
+        if one.incident_id is not None:
+            cursor.execute(
+                """
+                SELECT id, priority, customer_id, closed_at FROM ticket
+                WHERE incident_id = %s
+                ORDER BY closed_at IS NULL DESC, closed_at DESC LIMIT 1 FOR UPDATE
+                """,
+                (one.incident_id,),
+            )
+        else:
+            cursor.execute(
+                """
+                SELECT id, priority, customer_id, closed_at FROM ticket
+                WHERE device_id = %s AND failure_mode = %s AND incident_id IS NULL
+                AND source <> 'person' AND (closed_at IS NULL OR closed_at > %s)
+                ORDER BY closed_at IS NULL DESC, closed_at DESC LIMIT 1 FOR UPDATE
+                """,
+                (one.device_id, one.failure_mode, now - REOPEN_WINDOW),
+            )
+        return cursor.fetchone()
+
+
+def _insert(connection: Connection, one: TicketDraft, entitlement: Entitlement) -> int | None:
+    row = connection.execute(
+        """
+        INSERT INTO ticket (customer_id, site_id, device_id, incident_id, failure_mode, source,
+            rule_key, title_en, title_zh, severity, priority, priority_terms, state, reason,
+            entitlement, contract_id, skills, part_kinds, action_en, action_zh, opened_at,
+            respond_by_at, restore_by_at, opened_by)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'open', %s,
+            %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        ON CONFLICT DO NOTHING
+        RETURNING id
+        """,
+        (
+            one.customer_id,
+            one.site_id,
+            one.device_id,
+            one.incident_id,
+            one.failure_mode,
+            one.source,
+            one.rule_key,
+            one.title_en,
+            one.title_zh,
+            one.severity,
+            one.priority.value,
+            Jsonb([term.to_json() for term in one.priority.terms]),
+            Jsonb(one.reason),
+            Jsonb(entitlement.to_json()),
+            entitlement.contract_id,
+            list(one.skills),
+            list(one.part_kinds),
+            one.action_en,
+            one.action_zh,
+            one.opened_at,
+            entitlement.respond_by_at,
+            entitlement.restore_by_at,
+            ENGINE if one.source == "rule" else one.source,
+        ),
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _join(connection: Connection, known: _Known, one: TicketDraft, *, actor: str) -> None:
+    """Take new evidence into an open ticket; its priority only ever rises by itself."""
+    rises = one.priority.value < known.priority
+    connection.execute(
+        """
+        UPDATE ticket SET condition_cleared_at = NULL,
+            priority = least(priority, %s),
+            priority_terms = CASE WHEN %s THEN %s ELSE priority_terms END,
+            severity = CASE WHEN %s THEN %s ELSE severity END
+        WHERE id = %s
+        """,
+        (
+            one.priority.value,
+            rises,
+            Jsonb([term.to_json() for term in one.priority.terms]),
+            rises,
+            one.severity,
+            known.id,
+        ),
+    )
+    log_ticket(connection, known.id, "evidence", actor, one.opened_at, one.reason)
+    if rises:
+        log_ticket(
+            connection,
+            known.id,
+            "escalated",
+            actor,
+            one.opened_at,
+            {"from": known.priority, "to": one.priority.value},
+        )
+
+
+def _reopen(
+    connection: Connection,
+    known: _Known,
+    entitlement: Entitlement,
+    one: TicketDraft,
+    *,
+    actor: str,
+) -> None:
+    connection.execute(
+        """
+        UPDATE ticket SET state = 'open', closed_at = NULL, resolved_at = NULL,
+            closing_code = NULL, condition_cleared_at = NULL, responded_at = NULL,
+            reopened = reopened + 1, reason = %s, entitlement = %s, contract_id = %s,
+            respond_by_at = %s, restore_by_at = %s
+        WHERE id = %s
+        """,
+        (
+            Jsonb(one.reason),
+            Jsonb(entitlement.to_json()),
+            entitlement.contract_id,
+            entitlement.respond_by_at,
+            entitlement.restore_by_at,
+            known.id,
+        ),
+    )
+    log_ticket(connection, known.id, "reopened", actor, one.opened_at, one.reason)
+    tell(connection, [("ticket.reopened", known.customer_id, known.id, one.opened_at)])
+
+
+def log_ticket(
+    connection: Connection,
+    ticket_id: int,
+    kind: str,
+    actor: str,
+    at: datetime,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Append one line to a ticket's log."""
+    connection.execute(
+        "INSERT INTO ticket_event (ticket_id, at, kind, actor, detail) VALUES (%s, %s, %s, %s, %s)",
+        (ticket_id, at, kind, actor, Jsonb(detail or {})),
+    )
+
+
+def settle(connection: Connection, *, now: datetime) -> int:
+    """Close incidents whose alarms are all over, and tell tickets that their condition is gone.
+
+    Each row is locked and looked at again under the lock, since a worker may just be adding an
+    alarm to it. Returns how many changed.
+    """
+    changed = 0
+    for (incident_id,) in connection.execute(
+        """
+        SELECT i.id FROM incident i WHERE i.closed_at IS NULL AND i.site_id IS NOT NULL
+        AND NOT EXISTS (SELECT FROM alarm a WHERE a.incident_id = i.id AND a.cleared_at IS NULL)
+        ORDER BY i.subject, i.cause FOR UPDATE SKIP LOCKED
+        """
+    ).fetchall():
+        row = connection.execute(
+            """
+            UPDATE incident SET closed_at =
+                (SELECT coalesce(max(cleared_at), %s) FROM alarm WHERE incident_id = incident.id)
+            WHERE id = %s AND NOT EXISTS (
+                SELECT FROM alarm WHERE incident_id = incident.id AND cleared_at IS NULL)
+            RETURNING customer_id, closed_at
+            """,
+            (now, incident_id),
+        ).fetchone()
+        if row is not None:
+            tell(connection, [("incident.closed", row[0], incident_id, row[1])])
+            changed += 1
+    for (ticket_id,) in connection.execute(
+        """
+        SELECT t.id FROM ticket t
+        WHERE t.closed_at IS NULL AND t.condition_cleared_at IS NULL
+        AND EXISTS (SELECT FROM ticket_alarm x WHERE x.ticket_id = t.id)
+        AND NOT EXISTS (
+            SELECT FROM ticket_alarm x JOIN alarm a ON a.id = x.alarm_id
+            WHERE x.ticket_id = t.id AND a.cleared_at IS NULL)
+        ORDER BY t.incident_id, t.device_id, t.failure_mode FOR UPDATE OF t SKIP LOCKED
+        """
+    ).fetchall():
+        row = connection.execute(
+            """
+            UPDATE ticket SET condition_cleared_at = (
+                SELECT max(a.cleared_at) FROM ticket_alarm x JOIN alarm a ON a.id = x.alarm_id
+                WHERE x.ticket_id = ticket.id)
+            WHERE id = %s AND NOT EXISTS (
+                SELECT FROM ticket_alarm x JOIN alarm a ON a.id = x.alarm_id
+                WHERE x.ticket_id = ticket.id AND a.cleared_at IS NULL)
+            RETURNING customer_id, condition_cleared_at
+            """,
+            (ticket_id,),
+        ).fetchone()
+        if row is not None:
+            log_ticket(connection, ticket_id, "condition_cleared", ENGINE, row[1])
+            tell(connection, [("ticket.condition_cleared", row[0], ticket_id, row[1])])
+            changed += 1
+    return changed
