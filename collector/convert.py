@@ -29,6 +29,7 @@ from rules.points import BY_COLUMN
 
 _NOTHING: Mapping[str, Value] = {}
 _PATTERNS_KEPT = 1_000
+_STATE_CHARACTERS = 64
 _OBJECT_ID = "1.3.6.1.2.1.1.2.0"
 _DESCRIPTION = "1.3.6.1.2.1.1.1.0"
 
@@ -101,6 +102,26 @@ def _read_numbers(
         else:
             rejections.append(_implausible(step, value, number))
     return unsigned
+
+
+def redundant(plan: Plan, raw: Mapping[Ref, RawValue]) -> frozenset[Ref]:
+    """Return the fallbacks that need not be asked, since a place preferred to them answered.
+
+    For the `skip` of `plan_for`, after a read of everything; to be found anew now and then.
+    """
+    needed: set[Ref] = set()
+    spare: set[Ref] = set()
+    settled: set[str] = set()
+    for step in plan.numbers:
+        (spare if step.key in settled else needed).add(step.ref)
+        value = raw.get(step.ref)
+        try:
+            number = None if value is None else _read_one(plan, value, step.type)
+        except (Missing, Refused):
+            continue
+        if number is not None and number not in step.missing and number >= step.missing_below:
+            settled.add(step.key)
+    return frozenset(spare - needed)
 
 
 def _read_flags(
@@ -243,13 +264,32 @@ def encode(
         value = points.get(step.key)
         if isinstance(value, int | float) and not isinstance(value, bool):
             held.setdefault(step.ref, _held(step.ref, step.type, _raw_of(plan, step, value)))
-    for state in plan.states:
-        pattern = _pattern_of(state, points)
+    held.update(_encode_flags(plan, points))
+    return held
+
+
+def _encode_flags(plan: Plan, points: Mapping[str, Value]) -> dict[Ref, Encoded]:
+    held: dict[Ref, Encoded] = {}
+    wanted = {key for key, value in points.items() if value is True}
+    if plan.alarms is not None:
+        wanted_elsewhere = wanted - plan.alarms.told.keys()
+        held.update(_alarm_rows(plan.alarms, points))
+    else:
+        wanted_elsewhere = set(wanted)
+    # Sources that can say several things at once go first; codes say what is then left.
+    for state in sorted(plan.states, key=lambda state: not state.bits):
+        if state.told.keys().isdisjoint(points) and not any(k in points for k, _ in state.texts):
+            continue
+        pattern: int | str | None
+        if state.bits:
+            pattern = _bits_for(state, wanted)
+            wanted_elsewhere -= state.told.keys()
+        else:
+            pattern = _code_for(state, points, wanted, wanted_elsewhere)
+            wanted_elsewhere -= set(state.codes.get(pattern or 0) or ())
         if pattern is not None:
             kind = "string" if state.text01 else state.type
             held[state.ref] = _held(state.ref, kind, pattern)
-    if plan.alarms is not None:
-        held.update(_alarm_rows(plan.alarms, points))
     return held
 
 
@@ -273,29 +313,29 @@ def _raw_of(plan: Plan, step: NumberStep, value: float) -> int:
     return raw
 
 
-def _pattern_of(state: StateStep, points: Mapping[str, Value]) -> int | str | None:
-    """Return the code or bits that raise as many of the wanted flags as possible, and no other."""
-    wanted = {flag for flag in state.told if points.get(flag) is True}
-    if state.bits:
-        if state.told.keys().isdisjoint(points):
-            return None
-        up = [bit for bit, flags in state.bits if flags and wanted.issuperset(flags)]
-        if state.text01:
-            return "".join("1" if bit in up else "0" for bit in range(1, 65))
-        return sum(1 << bit for bit in up)
-    texts = {key: points[key] for key, _ in state.texts if key in points}
-    if not texts and state.told.keys().isdisjoint(points):
-        return None
-    best: tuple[tuple[int, int, bool], int] | None = None
-    for code in dict.fromkeys(
-        [*state.codes, *(code for _, table in state.texts for code in table)]
-    ):
+def _bits_for(state: StateStep, wanted: set[str]) -> int | str:
+    """Return the bits all of whose flags are wanted."""
+    up = {bit for bit, flags in state.bits if wanted.issuperset(flags)}
+    if state.text01:
+        return "".join("1" if bit in up else "0" for bit in range(1, _STATE_CHARACTERS + 1))
+    return sum(1 << bit for bit in up)
+
+
+def _code_for(
+    state: StateStep, points: Mapping[str, Value], wanted: set[str], urgent: set[str]
+) -> int | None:
+    """Return the code that raises wanted flags and no other, the urgent ones above all."""
+    best: tuple[tuple[int, int, int, bool], int] | None = None
+    spelled_codes = (code for _, table in state.texts for code in table)
+    for code in dict.fromkeys([*state.codes, *spelled_codes]):
         raised = state.codes.get(code) or ()
         if not wanted.issuperset(raised):
             continue
-        spelled = sum(key in texts and texts[key] == table.get(code) for key, table in state.texts)
+        spelled = sum(
+            key in points and points[key] == table.get(code) for key, table in state.texts
+        )
         speaks = not state.codes or state.codes.get(code) is not None
-        score = (spelled, len(raised), speaks)
+        score = (spelled, len(urgent.intersection(raised)), len(raised), speaks)
         if best is None or score > best[0]:
             best = (score, code)
     return None if best is None else best[1]

@@ -4,7 +4,7 @@ What is compiled in: the phases, and what to leave out because the card lacks it
 immutable and shared by all devices alike; values are converted in `collector.convert`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import inf
@@ -123,24 +123,6 @@ def plan_for(
     if isinstance(phases, int):
         phases = Phases(phases, phases, phases)
     return _plan_for(profile, phases, skip)
-
-
-def redundant(plan: Plan, got: Iterable[str]) -> frozenset[Ref]:
-    """Return the fallbacks that need not be asked, given the keys that a full read yielded.
-
-    A fallback stays while every place preferred to it stayed silent; `got` are the keys whose
-    first place answered or not alike, so only places after the first of a key are dropped.
-    """
-    have = set(got)
-    kept: dict[str, Ref] = {}
-    out: set[Ref] = set()
-    for step in plan.numbers:
-        if step.key not in have:
-            continue
-        if step.key in kept and kept[step.key] != step.ref:
-            out.add(step.ref)
-        kept.setdefault(step.key, step.ref)
-    return frozenset(out)
 
 
 @lru_cache(maxsize=4096)

@@ -3,7 +3,7 @@
 No meaning here: a raw value becomes a point only in `collector.convert`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -102,12 +102,25 @@ class CardMemory:
     """What is remembered of one device between reads; lost without harm.
 
     `absent` maps what the device does not have to the monotonic time at which it is asked
-    again; `varbinds` is the request size found to work; `aliases` maps a table cell to the
-    instance where this card keeps it; `no_bulk` is set once GETBULK misbehaved.
+    again; what it once had, `seen`, is asked every time. `request_size` is the request found to
+    work and `strikes` how many polls in a row lost a longer one. `aliases` maps a table cell to
+    the instance where this card keeps it; `no_bulk` is set once GETBULK misbehaved.
     """
 
     absent: dict[Ref, float] = field(default_factory=dict)
-    varbinds: int | None = None
+    seen: set[Ref] = field(default_factory=set)
+    request_size: int | None = None
+    strikes: int = 0
     aliases: dict[str, str] = field(default_factory=dict)
     no_bulk: bool = False
     engine_id: bytes | None = None
+
+    def forget(self, now: float) -> None:
+        """Drop what is due to be asked again at the monotonic time `now`."""
+        due = [ref for ref, until in self.absent.items() if until <= now]
+        for ref in due:
+            del self.absent[ref]
+
+    def learn_absent(self, refs: Iterable[Ref], until: float) -> None:
+        """Remember what the device lacks, save what it has had before."""
+        self.absent.update((ref, until) for ref in refs if ref not in self.seen)

@@ -1,0 +1,210 @@
+"""Probing: one reading of one device, now, with everything found out on the way.
+
+The first meeting with a device (identify, count its lines, read everything, find odd rows) is
+also how polling begins: `meet` is shared. Needs no database.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from collector import readers
+from collector.address import Address, MqttAddress, SnmpAddress
+from collector.convert import Decoded, decode, redundant
+from collector.identify import Identified, identify
+from collector.marks import decode_identity, decode_phases
+from collector.plan import Plan, plan_for
+from collector.profile import profiles
+from collector.raw import CardMemory, Failure, RawReply, ReadFailed
+from collector.readers import snmp
+from rules.facts import Identity, Value
+from rules.points import BY_COLUMN, Kind
+
+PROBE_SECONDS = 15.0
+"""What a first meeting may take: cards unknown so far need more requests than later polls."""
+
+_GENERIC = "rfc1628"
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A device met for the first time: how to read it from now on, and its first reading.
+
+    `plan` leaves out what the card lacks and fallbacks that are not needed; ask its `fast_refs`
+    on each poll and its `slow_refs` and `identity_refs` rarely.
+    """
+
+    identified: Identified
+    plan: Plan
+    identity: Identity
+    decoded: Decoded
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What a probe found, ready to print."""
+
+    profile: str
+    evidence: tuple[str, ...]
+    identity: Identity
+    points: Mapping[str, Value]
+    problems: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, object]:
+        """Return the documented JSON form; points by name, numbers plain, flags as booleans."""
+        who = self.identity
+        return {
+            "profile": self.profile,
+            "identity": {
+                "manufacturer": who.manufacturer,
+                "model": who.model,
+                "serial": who.serial,
+                "firmware": who.firmware,
+            },
+            "points": {name: _plain(value) for name, value in self.points.items()},
+            "problems": list(self.problems),
+        }
+
+
+async def probe(
+    address: Address, profile: str | None = None, *, deadline: float = PROBE_SECONDS
+) -> ProbeResult:
+    """Read a device once; raise ReadFailed with one line when it cannot be read at all."""
+    met = await meet(address, profile, memory=CardMemory(), deadline=deadline)
+    points = {BY_COLUMN[key].name: value for key, value in met.decoded.points.items()}
+    points |= met.decoded.extra
+    order = {name: at for at, name in enumerate(point.name for point in BY_COLUMN.values())}
+    names = sorted(points, key=lambda name: (order.get(name, len(order)), name))
+    return ProbeResult(
+        met.identified.profile_name,
+        met.identified.evidence,
+        met.identity,
+        MappingProxyType({name: points[name] for name in names}),
+        met.problems,
+    )
+
+
+async def meet(
+    address: Address, profile: str | None, *, memory: CardMemory, deadline: float = PROBE_SECONDS
+) -> Met:
+    """Meet a device: find or check its profile, learn its shape, read everything once.
+
+    1. Find the profile, unless one is named.
+    2. Read the identity and how many lines there are.
+    3. Read all points; look for table rows at odd instances when the plain ones are absent.
+    4. A maker's card that says nothing in its own tongue is read by the standard MIB.
+    """
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + deadline
+    if isinstance(address, MqttAddress):
+        raise ReadFailed(
+            Failure.UNSUPPORTED, f"{address.public} is listened to, it cannot be asked"
+        )
+    if profile is None:
+        found = await identify(address, memory=memory, deadline=min(deadline, deadline / 2))
+    else:
+        found = _named(profile, address)
+    met = await _read_all(address, found, memory, ends_at)
+    if not met.decoded.points and found.profile_name != _GENERIC and profile is None:
+        generic = Identified(_GENERIC, (*found.evidence, "its own MIB is silent: standard MIB"))
+        if isinstance(address, SnmpAddress):
+            met = await _read_all(address, generic, memory, ends_at)
+    if not met.decoded.points:
+        raise ReadFailed(
+            Failure.UNSUPPORTED,
+            f"{address.public} answers, but tells nothing that profile "
+            f"{found.profile_name} understands",
+        )
+    return met
+
+
+def _named(profile: str, address: Address) -> Identified:
+    known = profiles()
+    wanted = "snmp" if isinstance(address, SnmpAddress) else "modbus"
+    fitting = ", ".join(name for name, found in known.items() if found.protocol == wanted)
+    if profile not in known or known[profile].protocol != wanted:
+        raise ReadFailed(
+            Failure.UNSUPPORTED, f"no {wanted} profile is named {profile!r}: use one of {fitting}"
+        )
+    return Identified(profile, ("named by hand",))
+
+
+async def _read_all(address: Address, found: Identified, memory: CardMemory, ends_at: float) -> Met:
+    loop = asyncio.get_running_loop()
+    profile = profiles()[found.profile_name]
+    plan = plan_for(profile)
+    first = await readers.read(
+        address, plan.identity_refs, memory=memory, deadline=_left(loop, ends_at),
+        habits=plan.habits,
+    )  # fmt: skip
+    plan = plan_for(profile, decode_phases(plan, first.values))
+    reply = await _points(address, plan, memory, _left(loop, ends_at))
+    values = dict(reply.values)
+    if isinstance(address, SnmpAddress) and plan.columns:
+        found_cells = await snmp.find_cells(
+            address,
+            plan.columns,
+            deadline=_left(loop, ends_at),
+            memory=memory,
+            habits=plan.habits,
+        )
+        if found_cells:
+            again = await _points(address, plan, memory, _left(loop, ends_at))
+            values |= again.values
+    decoded = decode(plan, values)
+    skip = frozenset(memory.absent) | redundant(plan, values)
+    problems = (*first.problems, *reply.problems)
+    problems += tuple(f"{r.point or 'value'}: {r.detail} (raw {r.raw})" for r in decoded.rejections)
+    return Met(
+        found,
+        plan_for(profile, plan.phases, skip),
+        decode_identity(plan, {**values, **first.values}),
+        decoded,
+        problems,
+    )
+
+
+async def _points(address: Address, plan: Plan, memory: CardMemory, seconds: float) -> RawReply:
+    refs = (*plan.fast_refs, *plan.slow_refs)
+    return await readers.read(address, refs, memory=memory, deadline=seconds, habits=plan.habits)
+
+
+def _left(loop: asyncio.AbstractEventLoop, ends_at: float) -> float:
+    return max(0.2, ends_at - loop.time())
+
+
+def render(result: ProbeResult) -> str:
+    """Return the result as lines for people."""
+    who = result.identity
+    lines = [
+        f"profile   {result.profile}  ({'; '.join(result.evidence)})",
+        f"maker     {who.manufacturer or '–'}",
+        f"model     {who.model or '–'}",
+        f"serial    {who.serial or '–'}",
+        f"firmware  {who.firmware or '–'}",
+    ]
+    lines += [f"{name:<10}{text}" for name, text in who.details.items()]
+    lines.append("")
+    width = max((len(name) for name in result.points), default=0)
+    for name, value in result.points.items():
+        point = next((p for p in BY_COLUMN.values() if p.name == name), None)
+        unit = f" {point.unit}" if point and point.unit and point.kind is Kind.NUMBER else ""
+        lines.append(f"{name:<{width}}  {_shown(value)}{unit}")
+    if result.problems:
+        lines += ["", "could not be read:", *(f"  {problem}" for problem in result.problems)]
+    return "\n".join(lines)
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _plain(value: Value) -> Value | int:
+    """Return whole numbers without a fraction, as people write them."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
