@@ -132,7 +132,7 @@ class _Builder:
         """Where the next leaf stands."""
         return self._operands[self._next].position if self._next < len(self._operands) else None
 
-    def _type_of(self, part: exp.Expression) -> ColumnType | None:  # noqa: PLR0911 - one return a node
+    def _type_of(self, part: exp.Expression) -> ColumnType | None:
         """Say what a part gives by its look; None for NULL, and for what is not allowed."""
         match part:
             case exp.Paren():
@@ -198,7 +198,7 @@ class _Builder:
             )
         return node
 
-    def _flag(self, part: exp.Expression) -> Node:  # noqa: PLR0911 - one return a node
+    def _flag(self, part: exp.Expression) -> Node:
         match part:
             case exp.Not():
                 return Not(self._node(self._operand(part), _FLAG))

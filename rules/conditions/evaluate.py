@@ -66,7 +66,7 @@ def column_value(column: Column, row: Row) -> Value:
     raise TypeError(f"column {column.name} is a {column.type.value}, its value is {value!r}")
 
 
-def evaluate(node: Node, row: Row) -> Value:  # noqa: PLR0911 - one return a node
+def evaluate(node: Node, row: Row) -> Value:
     """Work a tree out over one row."""
     match node:
         case Column():
@@ -92,7 +92,7 @@ def evaluate(node: Node, row: Row) -> Value:  # noqa: PLR0911 - one return a nod
             return _flag(node, row)
 
 
-def _flag(  # noqa: PLR0911 - one return a node
+def _flag(
     node: Comparison | Membership | Between | IsNull | IsTruth | Not | Every | Some, row: Row
 ) -> bool | None:
     match node:

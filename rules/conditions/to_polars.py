@@ -99,7 +99,7 @@ def polars_expression(root: Node) -> pl.Expr:
     return _expression(node)
 
 
-def _expression(node: Node) -> pl.Expr:  # noqa: PLR0911 - one return a node
+def _expression(node: Node) -> pl.Expr:
     match node:
         case Column(name=name):
             return pl.col(name)
@@ -120,7 +120,7 @@ def _expression(node: Node) -> pl.Expr:  # noqa: PLR0911 - one return a node
             return _flag(node)
 
 
-def _flag(  # noqa: PLR0911 - one return a node
+def _flag(
     node: Comparison | Membership | Between | IsNull | IsTruth | Not | Every | Some,
 ) -> pl.Expr:
     match node:

@@ -63,7 +63,7 @@ def sql_expression(node: Node) -> str:  # noqa: PLR0911 - one return a node
             return _flag(node)
 
 
-def _flag(  # noqa: PLR0911 - one return a node
+def _flag(
     node: Comparison | Membership | Between | IsNull | IsTruth | Not | Every | Some,
 ) -> str:
     match node:
