@@ -1,0 +1,206 @@
+"""Recordings of devices read from files: SNMP objects, Modbus registers, MQTT messages.
+
+Every fault is a RecordingInvalid that names the line. Serving them is `replay`.
+
+- `NAME.snmprec`: one object a line, `OID|tag|value`; the tag is the ASN.1 tag number, with an `x`
+  behind it the value is hexadecimal.
+- `NAME.yaml`: `address: value` a line, value being one register or a list of consecutive ones;
+  both read functions see them.
+- `NAME.jsonl`: one message a line, `{"topic", "payload", "offset"}`, offset in seconds.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pysnmp.proto import rfc1902
+
+from device_sims.snmp_agent import Oid, Table, Untyped
+
+_OID = re.compile(r"\.?[0-2](\.\d{1,10})+")
+_LARGEST_ARC = 2**32 - 1
+
+
+class RecordingInvalid(ValueError):
+    """A recording cannot be used: the line, counted from 1, and what is wrong with it."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(f"line {line}: {message}")
+        self.line = line
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One recorded MQTT message; `offset` is in seconds after the first."""
+
+    offset: float
+    topic: str
+    payload: bytes
+
+
+def read_snmp(path: Path) -> Table:
+    """Read a `.snmprec` file; lines may stand in any order."""
+    values: dict[Oid, Untyped] = {}
+    lines: dict[Oid, int] = {}
+    for number, line in _lines(path):
+        parts = line.split("|", 2)
+        if len(parts) < 3:
+            raise RecordingInvalid(number, "a line is OID|tag|value")
+        oid = _oid(parts[0], number)
+        if oid in lines:
+            raise RecordingInvalid(number, f"{parts[0]} stands in line {lines[oid]} already")
+        lines[oid] = number
+        values[oid] = _value(parts[1], parts[2], number)
+    if not values:
+        raise RecordingInvalid(1, "the recording holds no object")
+    return Table.of(values)
+
+
+def read_registers(path: Path) -> dict[int, int]:
+    """Read a register file: address → word."""
+    words: dict[int, int] = {}
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except UnicodeDecodeError as problem:
+        raise RecordingInvalid(1, "the file is not UTF-8") from problem
+    except yaml.MarkedYAMLError as problem:
+        line = problem.problem_mark.line + 1 if problem.problem_mark else 1
+        raise RecordingInvalid(line, f"not YAML: {problem.problem}") from problem
+    if not isinstance(node, yaml.MappingNode) or not node.value:
+        raise RecordingInvalid(1, "a register file is a mapping of address: value")
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        address = _number(key, line, "an address")
+        items = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        for offset, item in enumerate(items):
+            if address + offset in words:
+                raise RecordingInvalid(line, f"register {address + offset} is there twice")
+            if address + offset > 0xFFFF:
+                raise RecordingInvalid(line, "the last register is 65535")
+            words[address + offset] = _number(item, item.start_mark.line + 1, "a register")
+    return words
+
+
+def read_messages(path: Path) -> list[Message]:
+    """Read a message log, in the order of its offsets."""
+    messages: list[Message] = []
+    for number, line in _lines(path):
+        try:
+            item = json.loads(line)
+        except json.JSONDecodeError as problem:
+            raise RecordingInvalid(number, f"not JSON: {problem.msg}") from problem
+        messages.append(_message(item, number))
+    if not messages:
+        raise RecordingInvalid(1, "the recording holds no message")
+    return sorted(messages, key=lambda message: message.offset)
+
+
+def _message(item: object, number: int) -> Message:
+    if not isinstance(item, dict) or item.keys() != {"topic", "payload", "offset"}:
+        raise RecordingInvalid(number, "a line is an object with topic, payload and offset")
+    topic, payload, offset = item["topic"], item["payload"], item["offset"]
+    if not isinstance(topic, str) or not topic or "+" in topic or "#" in topic:
+        raise RecordingInvalid(number, "topic is a text without wildcards")
+    if isinstance(offset, bool) or not isinstance(offset, int | float) or not offset >= 0:
+        raise RecordingInvalid(number, "offset is a number of seconds, not negative")
+    text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
+    return Message(float(offset), topic, text.encode())
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Return the lines with their numbers, without empty ones and comments."""
+    found: list[tuple[int, str]] = []
+    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
+        try:
+            line = raw.removesuffix(b"\r").decode()
+        except UnicodeDecodeError as problem:
+            raise RecordingInvalid(number, "the line is not UTF-8") from problem
+        if line.strip() and not line.startswith("#"):
+            found.append((number, line))
+    return found
+
+
+def _number(node: Any, line: int, what: str) -> int:  # noqa: ANN401 — yaml's nodes are untyped
+    if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:int":
+        try:
+            value = int(node.value, 0)
+        except ValueError:
+            value = -1
+        if 0 <= value <= 0xFFFF:
+            return value
+    raise RecordingInvalid(line, f"{what} is a number from 0 to 65535")
+
+
+def _oid(text: str, line: int) -> Oid:
+    if not _OID.fullmatch(text):
+        raise RecordingInvalid(line, f"{text!r} is no object identifier")
+    oid = tuple(int(arc) for arc in text.removeprefix(".").split("."))
+    if max(oid) > _LARGEST_ARC or (oid[0] < 2 and oid[1] > 39):
+        raise RecordingInvalid(line, f"{text!r} is no object identifier: an arc is too large")
+    return oid
+
+
+def _value(tag: str, text: str, line: int) -> Untyped:
+    number = tag.removesuffix("x")
+    make = _TYPES.get(number)
+    if make is None:
+        known = ", ".join(_TYPES)
+        raise RecordingInvalid(line, f"unknown tag {tag!r}: use one of {known}, with x for hex")
+    if tag != number:
+        try:
+            content = bytes.fromhex(text)
+        except ValueError as problem:
+            raise RecordingInvalid(line, f"{text!r} is not hexadecimal") from problem
+        if number not in _FROM_BYTES:
+            raise RecordingInvalid(line, f"tag {number} cannot be hexadecimal")
+        if number == "64" and len(content) != 4:
+            raise RecordingInvalid(line, "an address has four bytes")
+        return _FROM_BYTES[number](content)
+    return make(text, line)
+
+
+def _integer(low: int, high: int, kind: Callable[[int], Untyped]) -> Callable[[str, int], Untyped]:
+    def made(text: str, line: int) -> Untyped:
+        if not re.fullmatch(r"\s*-?\d{1,20}\s*", text) or not low <= int(text) <= high:
+            raise RecordingInvalid(line, f"{text!r} is no whole number from {low} to {high}")
+        return kind(int(text))
+
+    return made
+
+
+def _null(text: str, line: int) -> Untyped:
+    if text.strip():
+        raise RecordingInvalid(line, "a NULL has no value")
+    return rfc1902.Null("")
+
+
+def _address(text: str, line: int) -> Untyped:
+    try:
+        return rfc1902.IpAddress(IPv4Address(text.strip()).packed)
+    except AddressValueError as problem:
+        raise RecordingInvalid(line, f"{text!r} is no IPv4 address") from problem
+
+
+_TYPES: Mapping[str, Callable[[str, int], Untyped]] = {
+    "2": _integer(-(2**31), 2**31 - 1, rfc1902.Integer32),
+    "4": lambda text, _: rfc1902.OctetString(text.encode()),
+    "5": _null,
+    "6": lambda text, line: rfc1902.ObjectIdentifier(_oid(text.strip(), line)),
+    "64": _address,
+    "65": _integer(0, 2**32 - 1, rfc1902.Counter32),
+    "66": _integer(0, 2**32 - 1, rfc1902.Gauge32),
+    "67": _integer(0, 2**32 - 1, rfc1902.TimeTicks),
+    "68": lambda text, _: rfc1902.Opaque(text.encode()),
+    "70": _integer(0, 2**64 - 1, rfc1902.Counter64),
+}
+_FROM_BYTES: Mapping[str, Callable[[bytes], Untyped]] = {
+    "4": rfc1902.OctetString,
+    "64": rfc1902.IpAddress,
+    "68": rfc1902.Opaque,
+}

@@ -1,0 +1,101 @@
+"""Replay: a recording served as if the device were here again.
+
+The kind of file decides the protocol: `.snmprec` an SNMP agent, `.yaml` a Modbus TCP unit, and
+`.jsonl` messages published to the broker at the given host and port. Reading is `recordings`.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from device_sims.modbus_server import ModbusServers
+from device_sims.mqtt_publisher import Broker, MqttLink
+from device_sims.recordings import (
+    Message,
+    RecordingInvalid,
+    read_messages,
+    read_registers,
+    read_snmp,
+)
+from device_sims.snmp_agent import SnmpAgents, Table
+
+__all__ = ["RecordingInvalid", "serve_recording", "serving_recording"]
+
+
+class _Faultless:
+    """A card without faults of its own."""
+
+    delay_seconds = 0.0
+    copies = 1
+
+    def answers(self) -> bool:
+        return True
+
+    def spoiled(self, message: bytes) -> bytes:
+        return message
+
+
+class _Objects(_Faultless):
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def table(self) -> Table:
+        return self._table
+
+
+class _Registers(_Faultless):
+    def __init__(self, words: Mapping[int, int]) -> None:
+        self._words = words
+
+    def words(self, function: int) -> Mapping[int, int]:  # noqa: ARG002 — both functions alike
+        return self._words
+
+
+async def serve_recording(path: Path, host: str = "127.0.0.1", port: int = 0) -> None:
+    """Serve a recording until cancelled, a message log until its end."""
+    if path.suffix == ".jsonl":
+        await _publish(read_messages(path), host, port)
+        return
+    async with serving_recording(path, host=host, port=port):
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def serving_recording(
+    path: Path, *, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[int]:
+    """Serve a recording while the context lasts, and yield the port that it got.
+
+    A message log is published meanwhile to the broker at `host` and `port`.
+    """
+    match path.suffix:
+        case ".snmprec":
+            table = read_snmp(path)
+            async with SnmpAgents() as agents:
+                yield await agents.add(_Objects(table), host=host, port=port)
+        case ".yaml" | ".yml":
+            words = read_registers(path)
+            async with ModbusServers() as servers:
+                yield await servers.add(_Registers(words), host=host, port=port)
+        case ".jsonl":
+            publishing = asyncio.create_task(_publish(read_messages(path), host, port))
+            try:
+                yield port
+            finally:
+                publishing.cancel()
+                await asyncio.wait([publishing])
+        case other:
+            raise RecordingInvalid(
+                1, f"a recording is a .snmprec, .yaml or .jsonl file, not {other!r}"
+            )
+
+
+async def _publish(messages: list[Message], host: str, port: int) -> None:
+    loop = asyncio.get_running_loop()
+    async with MqttLink(f"replay-{os.getpid()}", Broker(host, port)) as link:
+        start = loop.time()
+        for message in messages:
+            await asyncio.sleep(max(start + message.offset - loop.time(), 0.0))
+            await link.publish(message.topic, message.payload)
