@@ -3,6 +3,9 @@
 A store test asks for `database` and runs once a server at hand: on the embedded PostgreSQL always,
 and on each server that RIDETHROUGH_TEST_TIMESCALE_DSN names (superuser DSNs between spaces). Each
 server gets one migrated template; each test a copy of it.
+
+RIDETHROUGH_TEST_REQUIRE names marks between spaces (`timescale mosquitto chromium captures`): where
+the thing must be at hand, a test that is skipped for want of it fails.
 """
 
 import contextlib
@@ -27,6 +30,8 @@ NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 TIMESCALE_DSNS = os.environ.get("RIDETHROUGH_TEST_TIMESCALE_DSN", "").split()
 NO_TIMESCALE = "no TimescaleDB at hand: RIDETHROUGH_TEST_TIMESCALE_DSN is not set"
 
+REQUIRED = frozenset(os.environ.get("RIDETHROUGH_TEST_REQUIRE", "").split())
+
 LOGINS = {
     "owner": "ridethrough_owner",
     "ingest": "ridethrough_ingest",
@@ -35,6 +40,25 @@ LOGINS = {
 # The roles of a server are shared by all its databases, hence by test runs at the same time.
 PASSWORD = "for-tests-only"
 LOCK_PREPARING = 0x74_65_73_74
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    wanted = sorted(REQUIRED & {mark.name for mark in item.iter_markers()})
+    if report.skipped and wanted:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, though {wanted[0]} must be at hand here: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    report = yield
+    if report.skipped and REQUIRED:
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid} was skipped as a whole, which hides its marks"
+    return report
 
 
 @dataclass(frozen=True, slots=True)
