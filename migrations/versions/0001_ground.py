@@ -254,6 +254,7 @@ GRANT INSERT, UPDATE, DELETE ON service_center, customer, site, contact, device,
 GRANT SELECT, INSERT, UPDATE, DELETE ON app_user, user_token TO ridethrough_api;
 GRANT SELECT ON app_user TO ridethrough_ingest;
 GRANT UPDATE ON finding TO ridethrough_api;
+GRANT SELECT ON schema_version TO ridethrough_ingest, ridethrough_api;
 """
 
 

@@ -1,0 +1,1 @@
+"""Alarms: which stand, why, and what people do with them."""

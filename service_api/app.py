@@ -1,0 +1,78 @@
+"""The web application: every noun's routes, the errors' form, the headers of every answer.
+
+`create_app` wires; it reads no settings, no environment and no clock.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from importlib.resources import files
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from psycopg_pool import ConnectionPool
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
+
+from service_api import door, operating
+from service_api.auth import Limiter
+from service_api.errors import add_error_handlers
+from service_api.events import Hub, listen
+from service_api.headers import SafeHeaders
+from service_api.operating import HttpMetrics, Measured
+from service_api.request import AppConfig, Wiring
+
+NOUNS = (
+    door,
+    operating,
+)
+"""Modules with an `api` router, a `pages` router, or both: one line a noun."""
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def create_app(*, pool: ConnectionPool, config: AppConfig, now: Callable[[], datetime]) -> FastAPI:
+    """Build the application over an open pool whose role is `ridethrough_api`."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        hub = Hub()
+        app.state.wiring = Wiring(pool, config, now, hub, Limiter())
+        listening = (
+            asyncio.create_task(listen(hub, config.listen_dsn)) if config.listen_dsn else None
+        )
+        try:
+            yield
+        finally:
+            hub.close()
+            if listening is not None:
+                listening.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await listening
+
+    metrics = HttpMetrics()
+    app = FastAPI(
+        title="ridethrough",
+        version="1",
+        summary="A UPS fleet: what the units say, what stands, what is done about it.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        lifespan=lifespan,
+    )
+    app.state.metrics = metrics
+    add_error_handlers(app)
+    for noun in NOUNS:
+        for router in (getattr(noun, "api", None), getattr(noun, "pages", None)):
+            if router is not None:
+                app.include_router(router)
+    static = files("service_api").joinpath("web/static")
+    app.mount("/static", StaticFiles(directory=str(static)), name="static")
+    app.add_middleware(GZipMiddleware, minimum_size=1_000)
+    app.add_middleware(SafeHeaders)
+    app.add_middleware(Measured, metrics=metrics)
+    return app

@@ -1,0 +1,1 @@
+"""Tickets: needs for service, whoever raised them; why, promised by when, done how."""

@@ -1,0 +1,1 @@
+"""Users: who may log in, as what; API keys."""
