@@ -262,7 +262,7 @@ def open_scheduled_ticket(
     source: str,
     now: datetime,
 ) -> int:
-    """Open, join or reopen the ticket of a calendar or health fact; pairs are (English, Chinese)."""
+    """Open, join or reopen the ticket of a calendar or health fact; pairs are (en, zh)."""
     cover = covers_for(connection, [device_id])[device_id]
     row = connection.execute(
         "SELECT site_id, customer_id FROM device WHERE id = %s", (device_id,)

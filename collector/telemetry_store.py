@@ -1,0 +1,308 @@
+"""Write readings: telemetry rows, the newest state, dirty rollup buckets, identity, quarantine.
+
+Each function is one statement or two inside ingest's transaction. Columns come from the table of
+points, values are always parameters.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
+
+from collector.arrival import Arrival
+from rules.engine import Facts
+from rules.facts import Reading, Value
+from rules.points import BY_COLUMN, POINTS, Kind, Pace
+
+Connection = psycopg.Connection[TupleRow]
+
+BUCKET = timedelta(minutes=15)
+RAW_LIMIT = 4_000
+"""Characters kept of a refused message."""
+
+_TYPES = {Kind.NUMBER: "float8", Kind.FLAG: "bool", Kind.TEXT: "text"}
+_FAST = tuple(point.column for point in POINTS if point.pace is Pace.FAST)
+_SLOW = frozenset(point.column for point in POINTS if point.pace is Pace.SLOW)
+
+
+def ensure_partition(connection: Connection, at: datetime) -> None:
+    """Make the partition that `at` falls into, if this server needs that and lacks it."""
+    connection.execute("SELECT ensure_partition('telemetry', %s)", (at,))
+
+
+class LockedState:
+    """A device's state row, locked until the transaction ends."""
+
+    __slots__ = ("facts", "observed_at")
+
+    def __init__(self, observed_at: datetime | None, facts: Facts) -> None:
+        self.observed_at = observed_at
+        self.facts = facts
+
+
+def lock_states(
+    connection: Connection, device_ids: Iterable[int], columns: Sequence[str]
+) -> dict[int, LockedState]:
+    """Lock the state rows of these devices in id order and return what rules need of them."""
+    query = sql.SQL(
+        """
+        SELECT device_id, observed_at, fast_at, slow_at, stays_valid_seconds, {columns}
+        FROM device_state WHERE device_id = ANY(%s) ORDER BY device_id FOR UPDATE
+        """
+    ).format(columns=sql.SQL(", ").join(map(sql.Identifier, columns)))
+    found = {}
+    for row in connection.execute(query, (sorted(set(device_ids)),), binary=True):
+        device_id, observed_at, *rest = row
+        found[device_id] = LockedState(observed_at, facts_of((device_id, *rest), columns))
+    return found
+
+
+def facts_of(row: Sequence[Any], columns: Sequence[str]) -> Facts:
+    """Build facts from (device_id, fast_at, slow_at, stays_valid_seconds, *values)."""
+    device_id, fast_at, slow_at, valid, *values = row
+    return Facts(
+        device_id,
+        dict(zip(columns, values, strict=True)),
+        fast_at,
+        slow_at,
+        None if valid is None else timedelta(seconds=valid),
+    )
+
+
+def _union(readings: Iterable[Reading]) -> list[str]:
+    return sorted(set().union(*(reading.points for reading in readings)) & BY_COLUMN.keys())
+
+
+def copy_newer(connection: Connection, readings: Sequence[Reading]) -> None:
+    """COPY readings that are newer than their device's state: none of them can exist already."""
+    if not readings:
+        return
+    columns = _union(readings)
+    statement = sql.SQL("COPY telemetry ({columns}) FROM STDIN (FORMAT BINARY)").format(
+        columns=sql.SQL(", ").join(
+            map(sql.Identifier, ("device_id", "observed_at", "received_at", *columns, "extra"))
+        )
+    )
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types(
+            [
+                "int8",
+                "timestamptz",
+                "timestamptz",
+                *(_TYPES[BY_COLUMN[column].kind] for column in columns),
+                "jsonb",
+            ]
+        )
+        for reading in readings:
+            get = reading.points.get
+            copy.write_row(
+                (
+                    reading.device_id,
+                    reading.observed_at,
+                    reading.received_at,
+                    *map(get, columns),
+                    Jsonb(reading.extra) if reading.extra else None,
+                )
+            )
+
+
+def insert_late(connection: Connection, readings: Sequence[Reading]) -> int:
+    """Insert late and repeated readings where there is no row yet; returns how many were new."""
+    new = 0
+    for reading in sorted(readings, key=lambda one: (one.device_id, one.observed_at)):
+        columns = _union([reading])
+        statement = sql.SQL(
+            "INSERT INTO telemetry ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING"
+        ).format(
+            columns=sql.SQL(", ").join(
+                map(sql.Identifier, ("device_id", "observed_at", "received_at", *columns, "extra"))
+            ),
+            values=sql.SQL(", ").join([sql.Placeholder()] * (len(columns) + 4)),
+        )
+        new += connection.execute(
+            statement,
+            (
+                reading.device_id,
+                reading.observed_at,
+                reading.received_at,
+                *map(reading.points.get, columns),
+                Jsonb(reading.extra) if reading.extra else None,
+            ),
+        ).rowcount
+    return new
+
+
+def update_states(
+    connection: Connection, readings: Mapping[int, Sequence[Reading]], expired: Iterable[int]
+) -> None:
+    """Merge each device's newer readings, ascending, into its state row.
+
+    Devices in `expired` had outlived their fast values: those are forgotten first, so that a
+    partial reading does not bring them back.
+    """
+    forgotten = sorted(set(expired))
+    if forgotten:
+        connection.execute(
+            sql.SQL("UPDATE device_state SET {nothing} WHERE device_id = ANY(%s)").format(
+                nothing=sql.SQL(", ").join(
+                    sql.SQL("{} = NULL").format(sql.Identifier(column)) for column in _FAST
+                )
+            ),
+            (forgotten,),
+        )
+    if not readings:
+        return
+    columns = _union(reading for of_device in readings.values() for reading in of_device)
+    rows = [_merged(of_device, columns) for _, of_device in sorted(readings.items())]
+    names = (
+        "device_id",
+        "observed_at",
+        "received_at",
+        "fast_at",
+        "slow_at",
+        "stays_valid_seconds",
+        "silence_check_at",
+        *columns,
+        "extra",
+    )
+    types = (
+        "bigint",
+        *["timestamptz"] * 4,
+        "float8",
+        "timestamptz",
+        *(_TYPES[BY_COLUMN[column].kind] for column in columns),
+        "jsonb",
+    )
+    kept = ("fast_at", "slow_at", *columns, "extra")
+    statement = sql.SQL(
+        """
+        UPDATE device_state s SET observed_at = x.observed_at, received_at = x.received_at,
+            stays_valid_seconds = x.stays_valid_seconds, silence_check_at = x.silence_check_at,
+            {merged}
+        FROM unnest({arrays}) AS x ({names}) WHERE s.device_id = x.device_id
+        """
+    ).format(
+        merged=sql.SQL(", ").join(
+            sql.SQL("{0} = coalesce(x.{0}, s.{0})").format(sql.Identifier(name)) for name in kept
+        ),
+        arrays=sql.SQL(", ").join(sql.SQL("%b::{}[]").format(sql.SQL(type_)) for type_ in types),
+        names=sql.SQL(", ").join(map(sql.Identifier, names)),
+    )
+    connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _merged(readings: Sequence[Reading], columns: Sequence[str]) -> tuple[Any, ...]:
+    """Return the state row that one device's readings, ascending, leave behind."""
+    newest = readings[-1]
+    points: dict[str, Value] = {}
+    extra: dict[str, Value] = {}
+    fast_at = slow_at = None
+    for reading in readings:
+        points.update(reading.points)
+        extra.update(reading.extra)
+        if not _SLOW.issuperset(reading.points):
+            fast_at = reading.observed_at
+        if not _SLOW.isdisjoint(reading.points):
+            slow_at = reading.observed_at
+    stays = newest.stays_valid_seconds
+    check_at = newest.received_at + timedelta(seconds=60 if stays is None else max(stays, 5.0))
+    return (
+        newest.device_id,
+        newest.observed_at,
+        newest.received_at,
+        fast_at,
+        slow_at,
+        stays,
+        check_at,
+        *map(points.get, columns),
+        Jsonb(extra) if extra else None,
+    )
+
+
+def bucket_of(at: datetime) -> datetime:
+    """Return the start of the 15-minute bucket that `at` falls into."""
+    seconds = int(at.timestamp())
+    return datetime.fromtimestamp(seconds - seconds % int(BUCKET.total_seconds()), UTC)
+
+
+def mark_dirty(connection: Connection, buckets: Iterable[tuple[int, datetime]]) -> None:
+    """Ask for these (device, bucket) to be rolled up."""
+    wanted = sorted(set(buckets))
+    if wanted:
+        connection.execute(
+            """
+            INSERT INTO rollup_dirty (level, device_id, bucket)
+            SELECT '15m', * FROM unnest(%s::bigint[], %s::timestamptz[]) ON CONFLICT DO NOTHING
+            """,
+            [list(column) for column in zip(*wanted, strict=True)],
+        )
+
+
+def keep_identities(connection: Connection, arrivals: Iterable[Arrival], now: datetime) -> None:
+    """Write who devices say they are, where they said it this time."""
+    told = {
+        arrival.device_id: arrival
+        for arrival in arrivals
+        if arrival.device_id is not None and (arrival.identity or arrival.profile)
+    }
+    for device_id, arrival in sorted(told.items()):
+        identity = arrival.identity
+        connection.execute(
+            """
+            UPDATE device SET profile = coalesce(%s, profile),
+                manufacturer = coalesce(%s, manufacturer), model = coalesce(%s, model),
+                serial = coalesce(%s, serial), firmware = coalesce(%s, firmware),
+                identity = identity || %s, identified_at = %s
+            WHERE id = %s
+            """,
+            (
+                arrival.profile,
+                identity and identity.manufacturer,
+                identity and identity.model,
+                identity and identity.serial,
+                identity and identity.firmware,
+                Jsonb(dict(identity.details) if identity else {}),
+                now,
+                device_id,
+            ),
+        )
+
+
+def quarantine(
+    connection: Connection,
+    refused: Sequence[tuple[Arrival, str, str | None, str, str]],
+) -> None:
+    """Keep refused input: (arrival, reason, point, detail, raw)."""
+    if not refused:
+        return
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            INSERT INTO quarantine
+                (received_at, device_id, device_key, source, reason, point, detail, raw)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+            """,
+            [
+                (
+                    arrival.received_at,
+                    arrival.device_id,
+                    _storable(arrival.device_key),
+                    arrival.source,
+                    reason,
+                    point,
+                    _storable(detail),
+                    _storable(raw),
+                )
+                for arrival, reason, point, detail, raw in refused
+            ],
+        )
+
+
+def _storable(text: str) -> str:
+    """Cut to what is kept and make it storable: PostgreSQL refuses NUL, UTF-8 lone surrogates."""
+    kept = text[:RAW_LIMIT].replace("\0", "\N{SYMBOL FOR NULL}")
+    return kept.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,164 @@
+"""Time passes: hold times end, facts expire, devices fall silent, incidents close.
+
+A scheduler claims due devices and judges their last known facts at `now`; rows that another worker
+holds are left for the next tick. Silence counts only while a live collector owned the device.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
+
+from collector.telemetry_store import facts_of
+from rules.incidents import COLLECTOR_DOWN, collector_group_subject
+from rules.live import LiveRules
+from rules.operations import end_shelving
+from rules.store import open_incident, record, remembered_states, switch_off, tell
+from rules.ticket_store import settle, ticket_alarms
+
+Connection = psycopg.Connection[TupleRow]
+
+AT_ONCE = 500
+ALIVE_FOR = timedelta(seconds=30)
+"""A collector that has not beaten for three beats is dead."""
+
+
+def tick(connections: ConnectionPool, rules: LiveRules, *, now: datetime) -> int:
+    """Judge every device that is due at `now`, then settle what is over; returns how many."""
+    judged = 0
+    while True:
+        with connections.connection() as connection:
+            count = _judge_due(connections, connection, rules, now)
+        judged += count
+        if count < AT_ONCE:
+            break
+    with connections.connection() as connection:
+        settle(connection, now=now)
+    with connections.connection() as connection:
+        end_shelving(connection, now=now)
+    with connections.connection() as connection:
+        watch_collectors(connection, now=now)
+    return judged
+
+
+def _judge_due(
+    connections: ConnectionPool, connection: Connection, rules: LiveRules, now: datetime
+) -> int:
+    engine = rules.engine(connections, now)
+    rows = connection.execute(
+        sql.SQL(
+            """
+            SELECT device_id, fast_at, slow_at, stays_valid_seconds, {columns}
+            FROM device_state WHERE device_id IN (
+                SELECT device_id FROM device_state WHERE silence_check_at <= %(now)s
+                UNION SELECT device_id FROM rule_state WHERE next_at <= %(now)s)
+            ORDER BY device_id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+            """
+        ).format(columns=sql.SQL(", ").join(map(sql.Identifier, engine.columns))),
+        {"now": now, "most": AT_ONCE},
+        binary=True,
+    ).fetchall()
+    if not rows:
+        return 0
+    device_ids = [row[0] for row in rows]
+    silence = seconds_since_seen(connection, device_ids, now)
+    facts = [facts_of(row, engine.columns) for row in rows]
+    remembered = remembered_states(connection, device_ids)
+    judged = engine.judge_time(facts, silence, remembered.states, now)
+    ready = record(connection, judged, remembered, engine.rules, now)
+    ticket_alarms(connection, ready, engine.rules, now)
+    for rule_key, reason in judged.failed.items():
+        switch_off(connection, rule_key, reason=reason, now=now)
+        rules.forget()
+    _look_again(connection, device_ids, silence, now)
+    return len(rows)
+
+
+def seconds_since_seen(
+    connection: Connection, device_ids: Sequence[int], now: datetime
+) -> dict[int, float | None]:
+    """Return how long each device has been silent while a collector of its group was alive.
+
+    None while no collector of the group is alive: then nobody can tell. A device that was never
+    seen counts from its registration.
+    """
+    found: dict[int, float | None] = {}
+    for device_id, seconds in connection.execute(
+        """
+        WITH lives AS (
+            SELECT collector_group,
+                range_agg(tstzrange(started_at,
+                    least(%(now)s, CASE WHEN stopped_at IS NULL
+                        THEN beat_at + %(alive)s ELSE beat_at END), '[]')) AS lived,
+                bool_or(stopped_at IS NULL AND beat_at >= %(now)s - %(alive)s) AS is_alive
+            FROM collector WHERE started_at <= %(now)s GROUP BY collector_group)
+        SELECT d.id, CASE WHEN l.is_alive THEN (
+            SELECT coalesce(sum(extract(epoch FROM upper(r) - lower(r))), 0)
+            FROM unnest(l.lived * tstzmultirange(
+                tstzrange(least(coalesce(s.received_at, d.created_at), %(now)s), %(now)s))) AS r
+            ) END
+        FROM device d JOIN device_state s ON s.device_id = d.id
+        LEFT JOIN lives l ON l.collector_group = d.collector_group
+        WHERE d.id = ANY(%(ids)s) AND d.enabled
+        """,
+        {"now": now, "alive": ALIVE_FOR, "ids": list(device_ids)},
+    ):
+        found[device_id] = None if seconds is None else float(seconds)
+    return found
+
+
+def _look_again(
+    connection: Connection,
+    device_ids: Sequence[int],
+    silence: dict[int, float | None],
+    now: datetime,
+) -> None:
+    """Say when each device is looked at next: closely at first, rarely once it is long gone."""
+    soon, later = timedelta(seconds=15), timedelta(minutes=5)
+    at = [
+        now + (later if (silence.get(device_id) or 0) > 1_800 else soon) for device_id in device_ids
+    ]
+    connection.execute(
+        """
+        UPDATE device_state s SET silence_check_at = x.at
+        FROM unnest(%s::bigint[], %s::timestamptz[]) AS x (device_id, at)
+        WHERE s.device_id = x.device_id
+        """,
+        (list(device_ids), at),
+    )
+
+
+def watch_collectors(connection: Connection, *, now: datetime) -> None:
+    """Keep one incident for each group with devices but no live collector."""
+    for group, is_alive in connection.execute(
+        """
+        SELECT d.collector_group, EXISTS (
+            SELECT FROM collector c WHERE c.collector_group = d.collector_group
+            AND c.stopped_at IS NULL AND c.beat_at >= %s)
+        FROM (SELECT DISTINCT collector_group FROM device WHERE enabled) d
+        ORDER BY d.collector_group
+        """,
+        (now - ALIVE_FOR,),
+    ).fetchall():
+        subject = collector_group_subject(group)
+        if not is_alive:
+            open_incident(
+                connection,
+                subject=subject,
+                cause=COLLECTOR_DOWN,
+                site_id=None,
+                customer_id=None,
+                at=now,
+            )
+            continue
+        for (incident_id,) in connection.execute(
+            """
+            UPDATE incident SET closed_at = %s
+            WHERE subject = %s AND cause = %s AND closed_at IS NULL RETURNING id
+            """,
+            (now, subject, COLLECTOR_DOWN),
+        ).fetchall():
+            tell(connection, [("incident.closed", None, incident_id, now)])
