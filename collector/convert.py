@@ -95,6 +95,7 @@ def _read_numbers(
         if value in step.missing or value < step.missing_below:
             continue
         number = value * step.scale / step.divide + step.offset
+        number = max(number, step.floor)
         if step.low <= number <= step.high:
             points[step.key] = number
             if step.by_state:
@@ -236,7 +237,9 @@ def _first_name(state: StateStep) -> str | None:
 
 def _implausible(step: NumberStep, raw: RawValue, number: float) -> Rejection:
     detail = f"{number:g} lies outside {step.low:g} to {step.high:g}"
-    return rejection(step.name, raw, "implausible", detail)
+    # A card that counts in tenths where its MIB says units shows itself by a factor of ten.
+    suspect = step.low <= number / 10 <= step.high
+    return rejection(step.name, raw, "scale_suspect" if suspect else "implausible", detail)
 
 
 def encode(

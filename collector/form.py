@@ -106,9 +106,10 @@ class Number(Place):
     """A number: raw × scale ÷ divide + offset, in the unit of the table of points.
 
     `missing` are raw values that mean "not available"; so is every raw value under
-    `missing_below`. `only` restricts the entry to single- or three-phase units. `single` names
-    the point on a single-phase unit where dropping the context does not. `direction: by_state`
-    is for currents of undocumented sign: the magnitude is taken, the sign comes from the state.
+    `missing_below`. A number under `floor` is raised to it. `only` restricts the entry to single-
+    or three-phase units. `single` names the point on a single-phase unit where dropping the
+    context does not. `direction: by_state` is for currents of undocumented sign: the magnitude is
+    taken, the sign comes from the state.
     """
 
     scale: float = Field(1.0, allow_inf_nan=False)
@@ -116,6 +117,7 @@ class Number(Place):
     offset: float = Field(0.0, allow_inf_nan=False)
     missing: list[float] = []
     missing_below: float | None = None
+    floor: float | None = None
     only: Literal["single", "three"] | None = None
     single: str | None = None
     direction: Literal["given", "by_state"] = "given"

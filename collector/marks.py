@@ -1,9 +1,10 @@
 """Identity: who a unit says it is and how many lines it has, read and written. Pure."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 from collector.dates import read_date, write_date
-from collector.plan import MarkStep, Phases, Plan
+from collector.plan import MarkStep, Phases, Plan, side_of
 from collector.raw import Encoded, RawValue, Ref, Registers, Typed
 from collector.values import (
     LONGEST_TEXT,
@@ -17,6 +18,7 @@ from collector.values import (
 )
 from rules.facts import Identity
 
+_LINE = re.compile(r"\.L(\d)\S*\.voltage$")
 _MAIN = ("manufacturer", "model", "serial", "firmware")
 
 
@@ -33,7 +35,11 @@ def decode_identity(plan: Plan, raw: Mapping[Ref, RawValue]) -> Identity:
 
 
 def decode_phases(plan: Plan, raw: Mapping[Ref, RawValue]) -> Phases:
-    """Return how many lines the unit says it has; a side that does not tell has one."""
+    """Return how many lines the unit has on each side.
+
+    A unit that does not count its lines is judged by which of them carry voltage, if `plan` is
+    one for three phases; else such a side has one.
+    """
     found: dict[str, int] = {}
     for side, ref in plan.counts:
         value = raw.get(ref)
@@ -41,6 +47,15 @@ def decode_phases(plan: Plan, raw: Mapping[Ref, RawValue]) -> Phases:
             value = int(value)
         if isinstance(value, int) and 1 <= value <= 3:
             found.setdefault(side, value)
+    live: dict[str, set[str]] = {}
+    for step in plan.numbers:
+        line = _LINE.search(step.name)
+        value = raw.get(step.ref)
+        if line and isinstance(value, int) and value > 0 and value not in step.missing:
+            live.setdefault(side_of(step.name), set()).add(line[1])
+    for side, lines in live.items():
+        if lines >= {"1", "2", "3"}:
+            found.setdefault(side, 3)
     return Phases(**found)
 
 

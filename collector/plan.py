@@ -40,6 +40,7 @@ class NumberStep:
     high: float
     missing: frozenset[float]
     missing_below: float
+    floor: float
     type: str
     by_state: bool
 
@@ -232,6 +233,7 @@ def _number_steps(
             high=inf if point is None or point.high is None else point.high,
             missing=frozenset(entry.missing),
             missing_below=below,
+            floor=-inf if entry.floor is None else entry.floor,
             type=entry.type or ("u16" if profile.protocol == "modbus" else "integer"),
             by_state=entry.direction == "by_state",
         )

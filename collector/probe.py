@@ -5,7 +5,7 @@ also how polling begins: `meet` is shared. Needs no database.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -16,13 +16,15 @@ from collector.identify import Identified, identify
 from collector.marks import decode_identity, decode_phases
 from collector.plan import Plan, plan_for
 from collector.profile import profiles
-from collector.raw import CardMemory, Failure, RawReply, ReadFailed
+from collector.raw import CardMemory, Failure, RawValue, ReadFailed, Ref
 from collector.readers import snmp
 from rules.facts import Identity, Value
 from rules.points import BY_COLUMN, Kind
 
 PROBE_SECONDS = 15.0
 """What a first meeting may take: cards unknown so far need more requests than later polls."""
+
+_LEAST_SECONDS = 0.2
 
 _GENERIC = "rfc1628"
 
@@ -132,47 +134,42 @@ def _named(profile: str, address: Address) -> Identified:
 
 
 async def _read_all(address: Address, found: Identified, memory: CardMemory, ends_at: float) -> Met:
-    loop = asyncio.get_running_loop()
+    """Read identity and points with the widest plan, learn the unit's shape, fill in the rest."""
     profile = profiles()[found.profile_name]
-    plan = plan_for(profile)
-    first = await readers.read(
-        address, plan.identity_refs, memory=memory, deadline=_left(loop, ends_at),
-        habits=plan.habits,
-    )  # fmt: skip
-    plan = plan_for(profile, decode_phases(plan, first.values))
-    reply = await _points(address, plan, memory, _left(loop, ends_at))
-    values = dict(reply.values)
-    if isinstance(address, SnmpAddress) and plan.columns:
-        found_cells = await snmp.find_cells(
-            address,
-            plan.columns,
-            deadline=_left(loop, ends_at),
-            memory=memory,
-            habits=plan.habits,
-        )
-        if found_cells:
-            again = await _points(address, plan, memory, _left(loop, ends_at))
-            values |= again.values
-    decoded = decode(plan, values)
-    skip = frozenset(memory.absent) | redundant(plan, values)
-    problems = (*first.problems, *reply.problems)
-    problems += tuple(f"{r.point or 'value'}: {r.detail} (raw {r.raw})" for r in decoded.rejections)
+    wide = plan_for(profile, 3)
+    raw: dict[Ref, RawValue] = {}
+    problems: list[str] = []
+
+    async def ask(refs: Iterable[Ref]) -> None:
+        wanted = [ref for ref in refs if ref not in raw and ref not in memory.absent]
+        if wanted:
+            seconds = max(_LEAST_SECONDS, ends_at - asyncio.get_running_loop().time())
+            reply = await readers.read(
+                address, wanted, memory=memory, deadline=seconds, habits=wide.habits
+            )
+            raw.update(reply.values)
+            problems.extend(reply.problems)
+
+    await ask((*wide.identity_refs, *wide.fast_refs, *wide.slow_refs))
+    cells = [ref for refs in wide.columns.values() for ref in refs]
+    if isinstance(address, SnmpAddress) and cells and raw.keys().isdisjoint(cells):
+        seconds = max(_LEAST_SECONDS, ends_at - asyncio.get_running_loop().time())
+        if await snmp.find_cells(
+            address, wide.columns, deadline=seconds, memory=memory, habits=wide.habits
+        ):
+            await ask(wide.fast_refs)
+    plan = plan_for(profile, decode_phases(wide, raw))
+    await ask((*plan.fast_refs, *plan.slow_refs))
+    decoded = decode(plan, raw)
+    problems += [f"{r.point or 'value'}: {r.detail} (raw {r.raw})" for r in decoded.rejections]
+    skip = frozenset(memory.absent) | redundant(plan, raw)
     return Met(
         found,
         plan_for(profile, plan.phases, skip),
-        decode_identity(plan, {**values, **first.values}),
+        decode_identity(plan, raw),
         decoded,
-        problems,
+        tuple(problems),
     )
-
-
-async def _points(address: Address, plan: Plan, memory: CardMemory, seconds: float) -> RawReply:
-    refs = (*plan.fast_refs, *plan.slow_refs)
-    return await readers.read(address, refs, memory=memory, deadline=seconds, habits=plan.habits)
-
-
-def _left(loop: asyncio.AbstractEventLoop, ends_at: float) -> float:
-    return max(0.2, ends_at - loop.time())
 
 
 def render(result: ProbeResult) -> str:
@@ -185,7 +182,7 @@ def render(result: ProbeResult) -> str:
         f"serial    {who.serial or '–'}",
         f"firmware  {who.firmware or '–'}",
     ]
-    lines += [f"{name:<10}{text}" for name, text in who.details.items()]
+    lines += [f"{name:<10} {text}" for name, text in who.details.items()]
     lines.append("")
     width = max((len(name) for name in result.points), default=0)
     for name, value in result.points.items():

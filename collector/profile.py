@@ -129,7 +129,7 @@ def _examine(path: Path) -> tuple[Profile | None, list[Problem]]:
 
 
 def _extended(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], str | None]:
-    """Lay the file over the profile it extends: entries of points and identity replace its own."""
+    """Lay the file over the profile it extends; the parent's places come after the file's own."""
     parent_name = data.get("extends")
     if parent_name is None:
         return data, None
@@ -143,11 +143,28 @@ def _extended(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], str | N
     merged = {**parent, **data}
     for key in ("points", "identity", "phases"):
         if isinstance(data.get(key), dict):
-            merged[key] = {**parent.get(key, {}), **data[key]}
+            merged[key] = _both(data[key], parent.get(key, {}))
     if isinstance(data.get("states"), list):
         merged["states"] = [*data["states"], *parent.get("states", [])]
     merged["identify"] = data.get("identify", {})
     return merged, None
+
+
+def _both(own: dict[str, Any], inherited: dict[str, Any]) -> dict[str, Any]:
+    """Merge places by name: the file's own first, the inherited ones as fallbacks."""
+    both = dict(own)
+    for name, places in inherited.items():
+        mine = both.get(name)
+        if isinstance(mine, dict) and isinstance(places, dict) and "oid" not in mine:
+            both[name] = _both(mine, places)
+        elif mine is None:
+            both[name] = places
+        else:
+            both[name] = [
+                *(mine if isinstance(mine, list) else [mine]),
+                *(places if isinstance(places, list) else [places]),
+            ]
+    return both
 
 
 def _absolute(part: object, base: str | None) -> None:
