@@ -78,22 +78,14 @@ class Server:
 
     def __init__(self, admin_dsn: str) -> None:
         self.admin_dsn = admin_dsn
-        self._template: str | None = None
         self._made: list[str] = []
+        self.variant = "plain"
         with self._admin() as admin:
-            preloaded = admin.execute("SHOW shared_preload_libraries").fetchone()[0]
-            self.variant = "plain"
-            if "timescaledb" in preloaded:
-                license_ = admin.execute("SHOW timescaledb.license").fetchone()[0]
-                self.variant = (
-                    "timescale-community" if license_ == "timescale" else "timescale-apache"
-                )
             self._prepare_owner(admin)
+        self._template = self._migrated_template()
 
     def copy(self) -> Database:
         """Make a database with the newest schema."""
-        if self._template is None:
-            self._template = self._migrated_template()
         return self._create(self._template)
 
     def empty(self) -> Database:
@@ -159,8 +151,14 @@ class Server:
             admin.execute("SELECT pg_advisory_lock(%s)", (LOCK_PREPARING,))
             migrate(made.owner_dsn, ingest_password=PASSWORD, api_password=PASSWORD)
             admin.execute("SELECT pg_advisory_unlock(%s)", (LOCK_PREPARING,))
-        if self.variant != "plain":
-            with psycopg.connect(made.admin_dsn, autocommit=True) as inside:
+        with psycopg.connect(made.admin_dsn, autocommit=True) as inside:
+            (license_,) = inside.execute(
+                "SELECT current_setting('timescaledb.license', true)"
+            ).fetchone()
+            if license_ is not None:
+                self.variant = (
+                    "timescale-community" if license_ == "timescale" else "timescale-apache"
+                )
                 # Its jobs would compress and drop the tests' readings, which are of a fixed past.
                 inside.execute(
                     "SELECT alter_job(id, scheduled => false) FROM _timescaledb_config.bgw_job"

@@ -24,6 +24,7 @@ OWNER = textwrap.dedent("""
     import signal, sys
     from pathlib import Path
     from service_api.embedded import EmbeddedFailed, EmbeddedPostgres
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
     try:
         with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as postgres:
             print(postgres.process_id, flush=True)
