@@ -58,7 +58,7 @@ def calendar_words(calendar: Calendar) -> Line:
         return Line(f"{listed.en} {hours}", f"{listed.zh} {hours}")
     return Line(
         f"{listed.en} {hours}, without public holidays of {calendar.country}",
-        f"{listed.zh} {hours},按 {calendar.country} 法定节假日及调休计算",
+        f"{listed.zh} {hours}，按 {calendar.country} 法定节假日及调休计算",
     )
 
 
@@ -77,7 +77,7 @@ def deadline_lines(
     return due_at, (
         Line(
             f"{what.en} within {owed.en}, counted {hours.en}.",
-            f"{what.zh}时限 {owed.zh},计时范围:{hours.zh}。",
+            f"{what.zh}时限 {owed.zh}，计时范围：{hours.zh}。",
         ),
         *steps,
         Line(f"{what.en} due {due}.", f"{what.zh}截止 {due}。"),
@@ -99,7 +99,7 @@ def _steps(at: datetime, stretches: Sequence[Worked], time_zone: str) -> tuple[L
         lines.append(
             Line(
                 f"{stretch.day} ({weekday.en}) {starts}–{ends}: {counted.en}.",
-                f"{stretch.day}({weekday.zh}){starts}–{ends}:{counted.zh}。",
+                f"{stretch.day}（{weekday.zh}）{starts}–{ends}：{counted.zh}。",
             )
         )
     return tuple(lines)
@@ -108,4 +108,4 @@ def _steps(at: datetime, stretches: Sequence[Worked], time_zone: str) -> tuple[L
 def _not_counted(first: date, before: date) -> Line:
     last = before - timedelta(days=1)
     span = str(first) if first == last else f"{first} – {last}"
-    return Line(f"{span}: no working hours left.", f"{span}:无剩余工作时间,不计时。")
+    return Line(f"{span}: no working hours left.", f"{span}：无剩余工作时间，不计时。")

@@ -170,7 +170,7 @@ def _deadlines(
     calendar: Calendar, respond: int, restore: int | None, at: datetime, time_zone: str
 ) -> _Promise:
     said = local_text(at, time_zone)
-    reported = Line(f"Reported {said} ({time_zone}).", f"报告时间 {said}({time_zone})。")
+    reported = Line(f"Reported {said} ({time_zone}).", f"报告时间 {said}（{time_zone}）。")
     try:
         respond_by_at, respond_lines = deadline_lines(
             Line("Response", "响应"), at, respond, calendar, time_zone
@@ -185,7 +185,7 @@ def _deadlines(
             reported,
             Line(
                 "The calendar has no working hours: no deadline can be counted.",
-                "该服务日历没有任何工作时间,无法计算时限。",
+                "该服务日历没有任何工作时间，无法计算时限。",
             ),
         )
         return _Promise(None, None, lines)
@@ -231,17 +231,19 @@ _STATES_ZH = {"draft": "草稿", "cancelled": "已取消"}
 # name: sentences (en, zh) when it holds, when it does not, when the date is missing
 _DATED: dict[str, tuple[Line, Line, Line]] = {
     "contract_started": (
-        Line("It started on {day}; today is {today}.", "合同自 {day} 起生效,今天是 {today}。"),
-        Line("It starts only on {day}; today is {today}.", "合同 {day} 才生效,今天是 {today}。"),
+        Line("It started on {day}; today is {today}.", "合同自 {day} 起生效，今天是 {today}。"),
+        Line("It starts only on {day}; today is {today}.", "合同 {day} 才生效，今天是 {today}。"),
         Line("Its start date is not recorded.", "合同未登记生效日期。"),
     ),
     "contract_not_ended": (
-        Line("It runs until {day}; today is {today}.", "合同有效至 {day}(含当日),今天是 {today}。"),
-        Line("It ended on {day}; today is {today}.", "合同已于 {day} 到期,今天是 {today}。"),
+        Line(
+            "It runs until {day}; today is {today}.", "合同有效至 {day}（含当日），今天是 {today}。"
+        ),
+        Line("It ended on {day}; today is {today}.", "合同已于 {day} 到期，今天是 {today}。"),
         Line("Its end date is not recorded.", "合同未登记到期日期。"),
     ),
     "warranty": (
-        Line("The unit is under warranty until {day}.", "设备在质保期内,质保至 {day}。"),
+        Line("The unit is under warranty until {day}.", "设备在质保期内，质保至 {day}。"),
         Line("The unit's warranty ended on {day}.", "设备质保已于 {day} 到期。"),
         Line("The unit's warranty date is not recorded.", "设备未登记质保到期日。"),
     ),
@@ -287,11 +289,11 @@ def _other(cover: Cover, conditions: Sequence[Condition]) -> Line:
     if not failing:
         return Line(
             f"Contract “{cover.name_en}” applies too, with a later deadline.",
-            f"合同“{cover.name_zh}”同样适用,但时限更晚。",
+            f"合同“{cover.name_zh}”同样适用，但时限更晚。",
         )
     return Line(
         f"Contract “{cover.name_en}” does not apply: {' '.join(c.en for c in failing)}",
-        f"合同“{cover.name_zh}”不适用:{''.join(c.zh for c in failing)}",
+        f"合同“{cover.name_zh}”不适用：{''.join(c.zh for c in failing)}",
     )
 
 
@@ -315,7 +317,7 @@ def _clause(cover: Cover) -> Line:
     )
     return Line(
         f"Contract “{cover.name_en}” ({cover.key}): {included.en}.",
-        f"合同“{cover.name_zh}”({cover.key}):{included.zh}。",
+        f"合同“{cover.name_zh}”（{cover.key}）：{included.zh}。",
     )
 
 
@@ -335,13 +337,13 @@ def _without_contract(
     clause = (
         Line(
             f"Warranty. {warranty.en} No contract applies: the default targets count.",
-            f"质保。{warranty.zh}没有适用的维保合同,按默认时限执行。",
+            f"质保。{warranty.zh}没有适用的维保合同，按默认时限执行。",
         )
         if under_warranty
         else Line(
             "Not covered: no contract applies and no warranty is known to run. "
             "The default targets count; work is charged.",
-            "不在保障范围内:没有适用的维保合同,也未确认在质保期内。按默认时限执行,服务收费。",
+            "不在保障范围内：没有适用的维保合同，也未确认在质保期内。按默认时限执行，服务收费。",
         )
     )
     return Entitlement(

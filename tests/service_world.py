@@ -98,3 +98,54 @@ def lay_world(owner_dsn: str) -> World:
             customers[0],
         )
     return World(*customers, *sites, *devices, contract, contact, calendar, center)
+
+
+def lay_crew(owner_dsn: str) -> dict[str, int]:
+    """Write two engineers, a warehouse with two battery sets and a van with one fan kit."""
+    with psycopg.connect(owner_dsn) as connection:
+        connection.execute("SELECT set_config('ridethrough.scope', 'all', true)")
+        found: dict[str, int] = {}
+        for key, skills, latitude in (("a", ["ups", "battery"], 31.2), ("b", ["ups"], 31.9)):
+            found[key] = one(
+                connection,
+                "INSERT INTO engineer (key, name, name_zh, skills, latitude, longitude)"
+                " VALUES (%s, %s, %s, %s, %s, 121.5) RETURNING id",
+                key,
+                f"Engineer {key.upper()}",
+                f"工程师{key.upper()}",
+                skills,
+                latitude,
+            )
+        found["main"] = one(
+            connection,
+            "INSERT INTO warehouse (key, name, name_zh, service_center_id)"
+            " SELECT 'main', 'Main', '总库', id FROM service_center RETURNING id",
+        )
+        found["van"] = one(
+            connection,
+            "INSERT INTO warehouse (key, name, name_zh, engineer_id)"
+            " VALUES ('van-b', 'Van B', '车载B', %s) RETURNING id",
+            found["b"],
+        )
+        for sku, kind, models in (
+            ("B-A", "battery_set", ["Model A"]),
+            ("B-X", "battery_set", ["Model X"]),
+            ("FAN", "fan_kit", []),
+        ):
+            found[sku] = one(
+                connection,
+                "INSERT INTO part (sku, kind, name, name_zh, fits_models)"
+                " VALUES (%s, %s, %s, %s, %s) RETURNING id",
+                sku,
+                kind,
+                f"Part {sku}",
+                f"备件{sku}",
+                models,
+            )
+        for sku, place, quantity in (("B-A", "main", 2), ("B-X", "main", 5), ("FAN", "van", 1)):
+            connection.execute(
+                "INSERT INTO stock_move (at, part_id, warehouse_id, kind, on_hand_change,"
+                " reserved_change, actor) VALUES (now(), %s, %s, 'receipt', %s, 0, 'test')",
+                (found[sku], found[place], quantity),
+            )
+    return found

@@ -220,11 +220,11 @@ def skill_names(skills: Iterable[str]) -> Line:
 def _about_skills(job: Job, missing: Sequence[str]) -> Line:
     if missing:
         names = skill_names(missing)
-        return Line(f"Lacks the skill: {names.en}.", f"缺少技能:{names.zh}。")
+        return Line(f"Lacks the skill: {names.en}.", f"缺少技能：{names.zh}。")
     if not job.skills:
         return Line("No special skill is needed.", "无特殊技能要求。")
     names = skill_names(job.skills)
-    return Line(f"Has the skill: {names.en}.", f"具备技能:{names.zh}。")
+    return Line(f"Has the skill: {names.en}.", f"具备技能：{names.zh}。")
 
 
 def _about_distance(apart: float | None, travel: float) -> Line:
@@ -233,7 +233,7 @@ def _about_distance(apart: float | None, travel: float) -> Line:
     takes = duration_words(travel)
     return Line(
         f"{apart:.0f} km away, about {takes.en} on the road.",
-        f"距离 {apart:.0f} 公里,路程约 {takes.zh}。",
+        f"距离 {apart:.0f} 公里，路程约 {takes.zh}。",
     )
 
 

@@ -1,0 +1,22 @@
+"""Which handlers follow from which announcement: the one list of them, in order."""
+
+from service_api.notifications.handlers import (
+    tell_of_closed_incident,
+    tell_of_closed_ticket,
+    tell_of_condition_cleared,
+    tell_of_incident,
+    tell_of_ticket,
+)
+from service_api.outbox import Handlers
+from service_api.work_orders.handlers import call_off_for_closed_ticket, draft_for_ticket
+
+HANDLERS: Handlers = {
+    # The order comes first, so that the notice can say what has been done.
+    "ticket.opened": (draft_for_ticket, tell_of_ticket),
+    "ticket.reopened": (draft_for_ticket, tell_of_ticket),
+    "ticket.condition_cleared": (tell_of_condition_cleared,),
+    "ticket.closed": (call_off_for_closed_ticket, tell_of_closed_ticket),
+    "incident.opened": (tell_of_incident,),
+    "incident.closed": (tell_of_closed_incident,),
+}
+"""Topic → handlers, for `outbox.take_one`."""

@@ -1,0 +1,90 @@
+"""Send due notices, one at a time, again and again with longer waits until they are taken.
+
+A notice is claimed by moving its next attempt ahead, then sent outside any transaction, then
+marked: a crash in between sends it once more rather than never.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import psycopg
+from psycopg.rows import TupleRow, class_row
+from psycopg_pool import ConnectionPool
+
+from service_api.notifications.channels import ChannelUnreadable, SendFailed, open_channel
+from service_api.notifications.channels import send as send_by_apprise
+
+Connection = psycopg.Connection[TupleRow]
+
+CLAIM = timedelta(minutes=2)
+"""Longer than any sending takes: a worker that died in it is taken over."""
+WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240, 720, 1_440))
+"""After the last wait a notice is given up; its error stays on the page."""
+
+Send = Callable[[str, str, str], None]
+"""Address, title, body; raises `SendFailed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    id: int
+    title: str
+    body: str
+    attempts: int
+    channel_sealed: bytes | None
+
+
+def deliver_one(
+    pool: ConnectionPool, *, now: datetime, key: str | None, send: Send = send_by_apprise
+) -> bool:
+    """Send one due notice; False when there is none. `key` opens the sealed channel."""
+    with pool.connection() as connection, connection.transaction():
+        due = _claim(connection, now)
+    if due is None:
+        return False
+    error = _try(due, key, send)
+    with pool.connection() as connection, connection.transaction():
+        if error is None:
+            connection.execute(
+                "UPDATE notice SET sent_at = %s, next_at = NULL, error = NULL WHERE id = %s",
+                (now, due.id),
+            )
+        else:
+            connection.execute(
+                "UPDATE notice SET next_at = %s, error = %s WHERE id = %s",
+                (next_attempt(now, due.attempts), error, due.id),
+            )
+    return True
+
+
+def next_attempt(now: datetime, attempts: int) -> datetime | None:
+    """Return when to try again after so many failures, None when it is given up."""
+    return None if attempts > len(WAITS) else now + WAITS[attempts - 1]
+
+
+def _claim(connection: Connection, now: datetime) -> _Due | None:
+    with connection.cursor(row_factory=class_row(_Due)) as cursor:
+        return cursor.execute(
+            """
+            UPDATE notice SET attempts = attempts + 1, next_at = %s
+            WHERE id = (
+                SELECT id FROM notice WHERE sent_at IS NULL AND next_at <= %s
+                ORDER BY next_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING id, title, body, attempts,
+                (SELECT channel_sealed FROM contact WHERE id = contact_id)
+            """,
+            (now + CLAIM, now),
+        ).fetchone()
+
+
+def _try(due: _Due, key: str | None, send: Send) -> str | None:
+    if due.channel_sealed is None:
+        return None  # the channel was taken away since: the page has shown it
+    if key is None:
+        return "no encryption key is set: the channel cannot be opened"
+    try:
+        send(open_channel(key, due.channel_sealed), due.title, due.body)
+    except (SendFailed, ChannelUnreadable) as failed:
+        return str(failed)
+    return None

@@ -1,0 +1,123 @@
+"""Take what was announced and do what follows: one row, its handlers, once.
+
+The row is claimed, its handlers run and it is marked done in one transaction, each handler behind
+a savepoint: a handler that fails leaves nothing behind and its error with the row, which comes up
+again later; the others have done their work and do it again without effect. What the handlers do
+is in the nouns; which there are is said by the composition root.
+"""
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import psycopg
+from psycopg.rows import TupleRow, class_row
+from psycopg_pool import ConnectionPool
+
+Connection = psycopg.Connection[TupleRow]
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT = timedelta(seconds=5)
+LONGEST_WAIT = timedelta(hours=1)
+MOST_SKIPPED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A row of the outbox: `ref` is the id of what the topic names."""
+
+    id: int
+    at: datetime
+    topic: str
+    customer_id: int | None
+    ref: int
+    attempts: int
+
+
+Handler = Callable[[Connection, Message, datetime], None]
+"""Does one thing about a message, inside the given transaction; doing it twice does it once."""
+
+Handlers = Mapping[str, Sequence[Handler]]
+"""Topic → what follows, in order."""
+
+
+def wait_after(attempts: int) -> timedelta:
+    """Return how long a message rests after so many failures."""
+    doublings = min(attempts - 1, 16)
+    return min(LONGEST_WAIT, FIRST_WAIT * (1 << doublings))
+
+
+def take_one(pool: ConnectionPool, *, now: datetime, handlers: Handlers) -> bool:
+    """Take the oldest message that is due and that nobody else has; False when there is none."""
+    with pool.connection() as connection, connection.transaction():
+        message = _claim(connection, now)
+        if message is None:
+            return False
+        todo = handlers.get(message.topic)
+        if todo is None:
+            _skip(connection, list(handlers), now)
+            return True
+        failures = [
+            failure
+            for handler in todo
+            if (failure := _handle(connection, handler, message, now)) is not None
+        ]
+        if failures:
+            attempts = message.attempts + 1
+            connection.execute(
+                "UPDATE outbox SET attempts = %s, next_at = %s, error = %s WHERE id = %s",
+                (attempts, now + wait_after(attempts), "; ".join(failures), message.id),
+            )
+        else:
+            connection.execute(
+                "UPDATE outbox SET done_at = %s, error = NULL WHERE id = %s", (now, message.id)
+            )
+        return True
+
+
+def _claim(connection: Connection, now: datetime) -> Message | None:
+    with connection.cursor(row_factory=class_row(Message)) as cursor:
+        return cursor.execute(
+            """
+            SELECT id, at, topic, customer_id, ref, attempts FROM outbox
+            WHERE done_at IS NULL AND (next_at IS NULL OR next_at <= %s)
+            ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+            """,
+            (now,),
+        ).fetchone()
+
+
+def _skip(connection: Connection, handled: Sequence[str], now: datetime) -> None:
+    # An outage announces hundreds of alarms that nothing follows from: all of them at once.
+    connection.execute(
+        """
+        UPDATE outbox SET done_at = %s WHERE id IN (
+            SELECT id FROM outbox WHERE done_at IS NULL AND NOT topic = ANY(%s)
+            ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)
+        """,
+        (now, list(handled), MOST_SKIPPED),
+    )
+
+
+def _handle(
+    connection: Connection, handler: Handler, message: Message, now: datetime
+) -> str | None:
+    name = getattr(handler, "__name__", repr(handler))
+    try:
+        with connection.transaction():
+            handler(connection, message, now)
+    except psycopg.OperationalError:
+        raise  # the connection is gone: nothing can be recorded, the row comes up again
+    except Exception as error:  # noqa: BLE001  the loop's edge: recorded with its traceback
+        log.warning(
+            "handler %s failed on %s %s: %s",
+            name,
+            message.topic,
+            message.ref,
+            traceback.format_exc(),
+        )
+        return f"{name}: {type(error).__name__}: {error}"
+    return None

@@ -1,0 +1,1 @@
+"""A job for an engineer, from draft to done, and back where somebody erred."""

@@ -1,0 +1,451 @@
+"""Change work orders: each step is a row in the order's log and can be taken back.
+
+The database refuses an engineer in two places. Which step is possible when is in
+`work_orders.states`; drafting by itself is in `work_orders.drafting`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow, class_row
+from psycopg.types.json import Jsonb
+
+from rules import operations as tickets
+from rules.store import tell
+from service_api.spares import operations as stock
+from service_api.spares.operations import Item
+from service_api.spares.store import parts_of_order
+from service_api.work_orders.states import CHANGES, OPEN_STATES, Past, Step, step_to_undo
+
+Connection = psycopg.Connection[TupleRow]
+
+
+class OrderUnknown(Exception):
+    """There is no such work order, or the user may not see it."""
+
+
+class StepRefused(Exception):
+    """The order is not in a state that allows this; the message says why."""
+
+
+class EngineerBusy(StepRefused):
+    """The engineer is at another job at that time; the database refused the overlap."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsedPart:
+    """How many of a part from a warehouse went into the unit."""
+
+    item: Item
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the engineer says at the end; a closing code closes the ticket as well."""
+
+    text: str
+    signed_by: str = ""
+    used: Sequence[UsedPart] = field(default=())
+    closing_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    id: int
+    ticket_id: int
+    customer_id: int
+    state: str
+    engineer_id: int | None
+    starts_at: datetime | None
+    ends_at: datetime | None
+    estimated_minutes: int
+    arrived_at: datetime | None
+    done_at: datetime | None
+    report: str | None
+    signed_by: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what an undo brings back."""
+        instants = ("starts_at", "ends_at", "arrived_at", "done_at")
+        kept: dict[str, Any] = {
+            "state": self.state,
+            "engineer_id": self.engineer_id,
+            "report": self.report,
+            "signed_by": self.signed_by,
+        }
+        for name in instants:
+            at: datetime | None = getattr(self, name)
+            kept[name] = None if at is None else at.isoformat()
+        return kept
+
+
+def _locked(connection: Connection, order_id: int) -> _Order:
+    with connection.cursor(row_factory=class_row(_Order)) as cursor:
+        order = cursor.execute(
+            """
+            SELECT id, ticket_id, customer_id, state, engineer_id, lower(planned) AS starts_at,
+                upper(planned) AS ends_at, estimated_minutes, arrived_at, done_at, report, signed_by
+            FROM work_order WHERE id = %s FOR UPDATE
+            """,
+            (order_id,),
+        ).fetchone()
+    if order is None:
+        raise OrderUnknown(f"there is no work order {order_id}")
+    return order
+
+
+def _begin(connection: Connection, order_id: int, step: Step) -> _Order:
+    order = _locked(connection, order_id)
+    if order.state not in CHANGES[step].allowed:
+        raise StepRefused(f"the work order is {order.state.replace('_', ' ')}")
+    return order
+
+
+def log_order(
+    connection: Connection,
+    order_id: int,
+    kind: str,
+    *,
+    customer_id: int,
+    actor: str,
+    now: datetime,
+    detail: Mapping[str, Any],
+) -> None:
+    """Append one line to an order's log and tell who listens."""
+    connection.execute(
+        """
+        INSERT INTO work_order_event (work_order_id, at, kind, actor, detail)
+        VALUES (%s, %s, %s, %s, %s)
+        """,
+        (order_id, now, kind, actor, Jsonb(detail)),
+    )
+    tell(connection, [("work_order.changed", customer_id, order_id, now)])
+
+
+def _log_step(
+    connection: Connection,
+    order: _Order,
+    step: Step,
+    *,
+    actor: str,
+    now: datetime,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    log_order(
+        connection,
+        order.id,
+        step.value,
+        customer_id=order.customer_id,
+        actor=actor,
+        now=now,
+        detail={**(detail or {}), "before": order.to_json()},
+    )
+
+
+def assign(
+    connection: Connection,
+    order_id: int,
+    *,
+    engineer_id: int,
+    starts_at: datetime,
+    minutes: int | None = None,
+    actor: str,
+    now: datetime,
+) -> None:
+    """Give the order to an engineer for a time.
+
+    Raises `EngineerBusy` when the database refuses the overlap, `StepRefused` otherwise.
+    """
+    order = _begin(connection, order_id, Step.ASSIGN)
+    length = minutes or order.estimated_minutes
+    ends_at = starts_at + timedelta(minutes=length)
+    name = _engineer_name(connection, engineer_id)
+    try:
+        with connection.transaction():
+            connection.execute(
+                """
+                UPDATE work_order SET state = 'assigned', engineer_id = %s,
+                    planned = tstzrange(%s, %s), estimated_minutes = %s
+                WHERE id = %s
+                """,
+                (engineer_id, starts_at, ends_at, length, order_id),
+            )
+    except psycopg.errors.ExclusionViolation as overlap:
+        raise EngineerBusy(
+            _why_busy(connection, engineer_id, name, starts_at, ends_at)
+        ) from overlap
+    _log_step(
+        connection,
+        order,
+        Step.ASSIGN,
+        actor=actor,
+        now=now,
+        detail={
+            "engineer_id": engineer_id,
+            "engineer": name,
+            "starts_at": starts_at.isoformat(),
+            "ends_at": ends_at.isoformat(),
+        },
+    )
+
+
+def _engineer_name(connection: Connection, engineer_id: int) -> str:
+    row = connection.execute(
+        "SELECT name FROM engineer WHERE id = %s AND active", (engineer_id,)
+    ).fetchone()
+    if row is None:
+        raise StepRefused(f"there is no active engineer {engineer_id}")
+    return str(row[0])
+
+
+def _why_busy(
+    connection: Connection, engineer_id: int, name: str, starts_at: datetime, ends_at: datetime
+) -> str:
+    row = connection.execute(
+        """
+        SELECT id, lower(planned), upper(planned) FROM work_order
+        WHERE engineer_id = %s AND state IN ('assigned', 'accepted', 'on_site')
+        AND planned && tstzrange(%s, %s) ORDER BY lower(planned) LIMIT 1
+        """,
+        (engineer_id, starts_at, ends_at),
+    ).fetchone()
+    if row is None:
+        return f"{name} is at another job at that time"
+    other, begins, ends = row
+    return (
+        f"{name} is at work order {other} from {begins:%Y-%m-%d %H:%M} to {ends:%H:%M} UTC: "
+        "choose another time or engineer"
+    )
+
+
+def accept(connection: Connection, order_id: int, *, actor: str, now: datetime) -> None:
+    """Say that the engineer will come."""
+    order = _begin(connection, order_id, Step.ACCEPT)
+    connection.execute("UPDATE work_order SET state = 'accepted' WHERE id = %s", (order_id,))
+    _log_step(connection, order, Step.ACCEPT, actor=actor, now=now)
+
+
+def arrive(connection: Connection, order_id: int, *, actor: str, now: datetime) -> None:
+    """Say that the engineer is on site: the ticket's response clock stops."""
+    order = _begin(connection, order_id, Step.ARRIVE)
+    connection.execute(
+        "UPDATE work_order SET state = 'on_site', arrived_at = %s WHERE id = %s", (now, order_id)
+    )
+    row = connection.execute(
+        "SELECT state FROM ticket WHERE id = %s", (order.ticket_id,)
+    ).fetchone()
+    started = row is not None and row[0] in {"open", "waiting"}
+    if started:
+        tickets.start_ticket(connection, order.ticket_id, actor=actor, now=now)
+    _log_step(connection, order, Step.ARRIVE, actor=actor, now=now)
+
+
+def close(
+    connection: Connection, order_id: int, report: Report, *, actor: str, now: datetime
+) -> str:
+    """Finish the order: book parts, keep the report, close the ticket if a code says so.
+
+    What stayed reserved is released. While an alarm behind the ticket still stands the ticket is
+    resolved and not closed. Returns what became of the ticket: "closed", "resolved" or "open".
+    Raises `NotEnoughStock` or `OperationRefused` (a wrong code), and then nothing has changed.
+    """
+    order = _begin(connection, order_id, Step.CLOSE)
+    moves = _book_parts(connection, order_id, report.used, actor=actor, now=now)
+    moves += _release_all(connection, order_id, actor=actor, now=now)
+    connection.execute(
+        """
+        UPDATE work_order SET state = 'done', done_at = %s, report = %s, signed_by = %s
+        WHERE id = %s
+        """,
+        (now, report.text.strip() or None, report.signed_by.strip() or None, order_id),
+    )
+    outcome = _finish_ticket(connection, order.ticket_id, report, actor=actor, now=now)
+    _log_step(
+        connection,
+        order,
+        Step.CLOSE,
+        actor=actor,
+        now=now,
+        detail={"moves": moves, "ticket": outcome, "closing_code": report.closing_code},
+    )
+    return outcome
+
+
+def _book_parts(
+    connection: Connection,
+    order_id: int,
+    used: Sequence[UsedPart],
+    *,
+    actor: str,
+    now: datetime,
+) -> list[int]:
+    in_order = sorted(used, key=lambda one: (one.item.part_id, one.item.warehouse_id))
+    return [
+        stock.issue(
+            connection,
+            item=one.item,
+            quantity=one.quantity,
+            work_order_id=order_id,
+            actor=actor,
+            now=now,
+        )
+        for one in in_order
+    ]
+
+
+def _release_all(connection: Connection, order_id: int, *, actor: str, now: datetime) -> list[int]:
+    return [
+        stock.release(
+            connection,
+            item=Item(part.part_id, part.warehouse_id),
+            quantity=part.reserved,
+            work_order_id=order_id,
+            actor=actor,
+            now=now,
+        )
+        for part in parts_of_order(connection, order_id)
+        if part.reserved > 0
+    ]
+
+
+def _finish_ticket(
+    connection: Connection, ticket_id: int, report: Report, *, actor: str, now: datetime
+) -> str:
+    if report.closing_code is None:
+        return "open"
+    if report.closing_code not in tickets.CLOSING_CODES:
+        raise StepRefused(f"unknown closing code {report.closing_code}")
+    text = report.text
+    for outcome, finish in (("closed", tickets.close_ticket), ("resolved", tickets.resolve_ticket)):
+        try:
+            with connection.transaction():
+                finish(
+                    connection,
+                    ticket_id,
+                    closing_code=report.closing_code,
+                    text=text,
+                    actor=actor,
+                    now=now,
+                )
+        except tickets.OperationRefused:
+            continue
+        return outcome
+    return "open"
+
+
+def cancel(
+    connection: Connection, order_id: int, *, reason: str, actor: str, now: datetime
+) -> None:
+    """Call the order off; what was reserved for it is free again."""
+    if not reason.strip():
+        raise StepRefused("calling an order off needs a reason")
+    order = _begin(connection, order_id, Step.CANCEL)
+    moves = _release_all(connection, order_id, actor=actor, now=now)
+    connection.execute("UPDATE work_order SET state = 'cancelled' WHERE id = %s", (order_id,))
+    _log_step(
+        connection,
+        order,
+        Step.CANCEL,
+        actor=actor,
+        now=now,
+        detail={"reason": reason.strip(), "moves": moves},
+    )
+
+
+def undo(connection: Connection, order_id: int, *, actor: str, now: datetime) -> str:
+    """Take back the newest step that still stands; returns which it was.
+
+    Stock moves of the step are undone and a ticket that it closed is opened again. Raises
+    `StepRefused` when there is nothing to take back or the way back is barred by now.
+    """
+    order = _locked(connection, order_id)
+    history = {
+        event_id: (kind, detail)
+        for event_id, kind, detail in connection.execute(
+            "SELECT id, kind, detail FROM work_order_event WHERE work_order_id = %s ORDER BY id",
+            (order_id,),
+        )
+    }
+    target = step_to_undo(
+        [Past(key, kind, detail.get("undoes")) for key, (kind, detail) in history.items()]
+    )
+    if target is None:
+        raise StepRefused("nothing has been done that could be undone")
+    kind, detail = history[target]
+    try:
+        with connection.transaction():
+            _restore(connection, order_id, detail["before"])
+            for move_id in reversed(detail.get("moves", [])):
+                stock.undo(connection, move_id=move_id, actor=actor, now=now)
+            if detail.get("ticket") in {"closed", "resolved"}:
+                tickets.reopen_ticket(
+                    connection,
+                    order.ticket_id,
+                    reason="work order reopened",
+                    actor=actor,
+                    now=now,
+                )
+    except psycopg.errors.ExclusionViolation as overlap:
+        raise EngineerBusy("the engineer has another job at that time by now") from overlap
+    except psycopg.errors.UniqueViolation as newer:
+        raise StepRefused("the ticket has a newer open work order") from newer
+    except (stock.NotEnoughStock, stock.MoveAlreadyUndone, tickets.OperationRefused) as refused:
+        raise StepRefused(str(refused)) from refused
+    log_order(
+        connection,
+        order_id,
+        "undone",
+        customer_id=order.customer_id,
+        actor=actor,
+        now=now,
+        detail={"undoes": target, "step": kind},
+    )
+    return str(kind)
+
+
+def _restore(connection: Connection, order_id: int, before: Mapping[str, Any]) -> None:
+    connection.execute(
+        """
+        UPDATE work_order SET state = %(state)s, engineer_id = %(engineer_id)s,
+            planned = CASE WHEN %(starts_at)s::timestamptz IS NULL THEN NULL
+                ELSE tstzrange(%(starts_at)s::timestamptz, %(ends_at)s::timestamptz) END,
+            arrived_at = %(arrived_at)s, done_at = %(done_at)s, report = %(report)s,
+            signed_by = %(signed_by)s
+        WHERE id = %(id)s
+        """,
+        {**before, "id": order_id},
+    )
+
+
+def reserve_part(
+    connection: Connection, order_id: int, used: UsedPart, *, actor: str, now: datetime
+) -> None:
+    """Reserve a part for an order that is not over. Raises `NotEnoughStock`."""
+    order = _locked(connection, order_id)
+    if order.state not in OPEN_STATES:
+        raise StepRefused(f"the work order is {order.state}")
+    stock.reserve(
+        connection,
+        item=used.item,
+        quantity=used.quantity,
+        work_order_id=order_id,
+        actor=actor,
+        now=now,
+    )
+    log_order(
+        connection,
+        order_id,
+        "part_reserved",
+        customer_id=order.customer_id,
+        actor=actor,
+        now=now,
+        detail={
+            "part_id": used.item.part_id,
+            "warehouse_id": used.item.warehouse_id,
+            "quantity": used.quantity,
+        },
+    )
