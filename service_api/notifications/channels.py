@@ -1,12 +1,12 @@
-"""How a contact is reached: an Apprise address, sealed at rest, opened only to send.
+"""How a contact is reached: an Apprise address, opened only to send.
 
-Addresses carry passwords and tokens, so nothing here puts one into a message or a log.
+Sealing is in `service_api.secrets`. Addresses carry passwords and tokens, so nothing here puts one
+into a message or a log.
 """
 
 import logging
 
 import apprise
-from cryptography.fernet import Fernet, InvalidToken
 
 LOCAL_SCHEMES = frozenset({"dbus", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"})
 """They would speak to whoever sits at the server, not to a customer."""
@@ -14,10 +14,6 @@ LOCAL_SCHEMES = frozenset({"dbus", "glib", "gnome", "kde", "macosx", "qt", "sysl
 
 class ChannelInvalid(ValueError):
     """The address cannot be used; the message says why without the address."""
-
-
-class ChannelUnreadable(Exception):
-    """The sealed address cannot be opened with the present key."""
 
 
 class SendFailed(Exception):
@@ -34,20 +30,6 @@ def check_channel(address: str) -> None:
             "not an Apprise address: mailto://user:password@host, wecombot://key, "
             "dingtalk://token, feishu://token, jsons://host/path …"
         )
-
-
-def seal_channel(key: str, address: str) -> bytes:
-    """Seal a checked address. Raises `ChannelInvalid`."""
-    check_channel(address)
-    return Fernet(key).encrypt(address.encode())
-
-
-def open_channel(key: str, sealed: bytes) -> str:
-    """Return the address. Raises `ChannelUnreadable`."""
-    try:
-        return Fernet(key).decrypt(sealed).decode()
-    except InvalidToken as wrong:
-        raise ChannelUnreadable("the channel was sealed with another key") from wrong
 
 
 def send(address: str, title: str, body: str) -> None:

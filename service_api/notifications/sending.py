@@ -12,8 +12,9 @@ import psycopg
 from psycopg.rows import TupleRow, class_row
 from psycopg_pool import ConnectionPool
 
-from service_api.notifications.channels import ChannelUnreadable, SendFailed, open_channel
+from service_api.notifications.channels import SendFailed
 from service_api.notifications.channels import send as send_by_apprise
+from service_api.secrets import SealBroken
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -36,14 +37,18 @@ class _Due:
 
 
 def deliver_one(
-    pool: ConnectionPool, *, now: datetime, key: str | None, send: Send = send_by_apprise
+    pool: ConnectionPool,
+    *,
+    now: datetime,
+    unseal: Callable[[bytes], str],
+    send: Send = send_by_apprise,
 ) -> bool:
-    """Send one due notice; False when there is none. `key` opens the sealed channel."""
+    """Send one due notice; False when there is none. `unseal` opens the contact's channel."""
     with pool.connection() as connection, connection.transaction():
         due = _claim(connection, now)
     if due is None:
         return False
-    error = _try(due, key, send)
+    error = _try(due, unseal, send)
     with pool.connection() as connection, connection.transaction():
         if error is None:
             connection.execute(
@@ -78,13 +83,11 @@ def _claim(connection: Connection, now: datetime) -> _Due | None:
         ).fetchone()
 
 
-def _try(due: _Due, key: str | None, send: Send) -> str | None:
+def _try(due: _Due, unseal: Callable[[bytes], str], send: Send) -> str | None:
     if due.channel_sealed is None:
         return None  # the channel was taken away since: the page has shown it
-    if key is None:
-        return "no encryption key is set: the channel cannot be opened"
     try:
-        send(open_channel(key, due.channel_sealed), due.title, due.body)
-    except (SendFailed, ChannelUnreadable) as failed:
+        send(unseal(due.channel_sealed), due.title, due.body)
+    except (SendFailed, SealBroken) as failed:
         return str(failed)
     return None

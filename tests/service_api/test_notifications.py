@@ -17,6 +17,7 @@ from service_api.notifications import channels, texts
 from service_api.notifications.sending import WAITS, deliver_one, next_attempt
 from service_api.notifications.texts import IncidentFacts, TicketFacts, Unit
 from service_api.outbox import take_one
+from service_api.secrets import Sealer
 from tests.conftest import NOW
 from tests.service_world import lay_crew, lay_world
 
@@ -102,21 +103,13 @@ def test_every_text_is_there_in_both_languages(cause):
             assert "None" not in line.en + line.zh
 
 
-KEY = Fernet.generate_key().decode()
-
-
-def test_a_sealed_channel_opens_with_its_key_alone():
-    sealed = channels.seal_channel(KEY, "jsons://token@example.test/notify")
-    assert b"token" not in sealed
-    assert channels.open_channel(KEY, sealed) == "jsons://token@example.test/notify"
-    with pytest.raises(channels.ChannelUnreadable):
-        channels.open_channel(Fernet.generate_key().decode(), sealed)
+SEALER = Sealer(Fernet.generate_key().decode())
 
 
 @pytest.mark.parametrize("address", ["nonsense", "", "syslog://", "dbus://", "foo://bar"])
 def test_an_address_that_reaches_no_contact_is_refused(address):
     with pytest.raises(channels.ChannelInvalid):
-        channels.seal_channel(KEY, address)
+        channels.check_channel(address)
 
 
 def test_waiting_ends_after_the_last_wait():
@@ -289,50 +282,48 @@ def test_a_refused_notice_is_kept_with_its_error_and_sent_later(
     database, pool, world, customer_server
 ):
     port, received, status = customer_server
-    sealed = channels.seal_channel(KEY, f"json://127.0.0.1:{port}/notify")
+    sealed = SEALER.seal(f"json://127.0.0.1:{port}/notify")
     change(database, "UPDATE contact SET channel_sealed = %s", sealed)
     open_ticket(pool, world.device)
     consume(pool)
     assert notices(pool)[0]["sent_at"] is None
-    assert deliver_one(pool, now=NOW, key=KEY)
+    assert deliver_one(pool, now=NOW, unseal=SEALER.unseal)
     (notice,) = notices(pool)
     assert notice["sent_at"] is None
     assert "500" in notice["error"]
     assert notice["next_at"] == NOW + WAITS[0]
-    assert not deliver_one(pool, now=NOW, key=KEY)
+    assert not deliver_one(pool, now=NOW, unseal=SEALER.unseal)
     status[0] = 200
     later = NOW + WAITS[0]
-    assert deliver_one(pool, now=later, key=KEY)
+    assert deliver_one(pool, now=later, unseal=SEALER.unseal)
     (notice,) = notices(pool)
     assert (notice["sent_at"], notice["error"], notice["attempts"]) == (later, None, 2)
     assert b"UPS u1: battery" in received[-1]
-    assert not deliver_one(pool, now=later, key=KEY)
+    assert not deliver_one(pool, now=later, unseal=SEALER.unseal)
 
 
 def test_a_channel_of_another_key_is_an_error_and_not_a_crash(database, pool, world):
-    sealed = channels.seal_channel(Fernet.generate_key().decode(), "json://127.0.0.1:9/x")
+    sealed = Sealer(Fernet.generate_key().decode()).seal("json://127.0.0.1:9/x")
     change(database, "UPDATE contact SET channel_sealed = %s", sealed)
     open_ticket(pool, world.device)
     consume(pool)
-    assert deliver_one(pool, now=NOW, key=KEY)
-    assert "another key" in notices(pool)[0]["error"]
-    assert deliver_one(pool, now=NOW + WAITS[0], key=None)
-    assert "no encryption key" in notices(pool)[0]["error"]
+    assert deliver_one(pool, now=NOW, unseal=SEALER.unseal)
+    assert "does not open" in notices(pool)[0]["error"]
 
 
 def test_two_senders_at_once_send_a_notice_once(database, pool, world):
     change(
         database,
         "UPDATE contact SET channel_sealed = %s",
-        channels.seal_channel(KEY, "json://127.0.0.1:9/x"),
+        SEALER.seal("json://127.0.0.1:9/x"),
     )
     open_ticket(pool, world.device)
     consume(pool)
     sent: list[str] = []
 
     def slow(_address: str, title: str, _body: str) -> None:
-        assert not deliver_one(pool, now=NOW, key=KEY, send=slow)
+        assert not deliver_one(pool, now=NOW, unseal=SEALER.unseal, send=slow)
         sent.append(title)
 
-    assert deliver_one(pool, now=NOW, key=KEY, send=slow)
+    assert deliver_one(pool, now=NOW, unseal=SEALER.unseal, send=slow)
     assert len(sent) == 1

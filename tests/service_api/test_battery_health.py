@@ -1,0 +1,95 @@
+from datetime import date, timedelta
+
+import psycopg
+import pytest
+from psycopg_pool import ConnectionPool
+
+from rules.battery import TestOutcome as Outcome
+from service_api.battery_health import compute_all, last_test
+from tests.conftest import NOW
+from tests.service_world import lay_world
+
+
+@pytest.fixture
+def world(database):
+    laid = lay_world(database.owner_dsn)
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute("SELECT set_config('ridethrough.scope', 'all', true)")
+        connection.execute(
+            "UPDATE device SET battery_installed_on = %s, enabled = (id = %s)",
+            (NOW.date() - timedelta(days=1_400), laid.device),
+        )
+        connection.execute(
+            "INSERT INTO telemetry_1d (device_id, bucket, n, battery_temperature_avg)"
+            " SELECT %s, day, 1, 25 + extract(doy FROM day)::int %% 3"
+            " FROM generate_series(%s, %s, interval '1 day') AS day",
+            (laid.device, NOW.replace(hour=0) - timedelta(days=1_399), NOW.replace(hour=0)),
+        )
+        connection.execute("UPDATE device_state SET observed_at = %s", (NOW,))
+    return laid
+
+
+@pytest.fixture
+def pool(database, world):
+    with ConnectionPool(database.ingest_dsn, min_size=1, max_size=2, open=True) as opened:
+        yield opened
+
+
+def flag(database) -> None:
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute("SELECT set_config('ridethrough.scope', 'all', true)")
+        connection.execute("UPDATE device_state SET status_replace_battery = true")
+
+
+def health(pool) -> list[tuple]:
+    with pool.connection() as connection:
+        return connection.execute(
+            "SELECT day, replace_battery, confidence, round(life_used::numeric, 1)::text"
+            " FROM device_health ORDER BY day"
+        ).fetchall()
+
+
+def modes(pool) -> list[tuple]:
+    with pool.connection() as connection:
+        return connection.execute("SELECT failure_mode, source FROM ticket").fetchall()
+
+
+def test_an_old_battery_alone_gets_a_figure_and_no_ticket(pool, world):
+    assert compute_all(pool, NOW) == "1 units, 0 tickets"
+    assert health(pool) == [(date(2026, 3, 2), False, "medium", "1.0")]
+    assert modes(pool) == []
+
+
+def test_age_and_the_units_own_flag_together_open_one_ticket(database, pool, world):
+    flag(database)
+    assert compute_all(pool, NOW) == "1 units, 1 tickets"
+    assert compute_all(pool, NOW) == "1 units, 0 tickets"
+    compute_all(pool, NOW + timedelta(days=1))
+    assert [row[1] for row in health(pool)] == [True, True]
+    assert modes(pool) == [("battery_end_of_life", "rule")]
+
+
+def test_a_unit_of_which_nothing_is_known_says_so(database, pool, world):
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute("SELECT set_config('ridethrough.scope', 'all', true)")
+        connection.execute("UPDATE device SET battery_installed_on = NULL")
+    compute_all(pool, NOW)
+    assert health(pool) == [(date(2026, 3, 2), False, "unknown", None)]
+
+
+@pytest.mark.parametrize(
+    ("result", "told_on", "observed_at", "expected"),
+    [
+        ("failed", None, NOW, (Outcome.FAILED, NOW)),
+        ("passed", None, NOW, None),
+        ("passed", "2026-02-01", NOW, (Outcome.PASSED, NOW.replace(month=2, day=1, hour=0))),
+        ("passed", "yesterday", NOW, None),
+        ("aborted", None, NOW, None),
+        ("none", "2026-02-01", NOW, None),
+        (None, None, NOW, None),
+        ("failed", None, None, None),
+    ],
+)
+def test_what_a_unit_says_of_its_last_test(result, told_on, observed_at, expected):
+    found = last_test(result, told_on, observed_at)
+    assert (None if found is None else (found.outcome, found.ended_at)) == expected
