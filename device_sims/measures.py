@@ -157,10 +157,12 @@ def _unit(unit: Machine) -> Iterator[tuple[str, Value]]:
     spec = unit.spec
     watts = unit.output_watts
     apparent = watts / spec.load.power_factor
+    # Each line carries a third of the rating; the fullest line is the unit's load.
+    loads = [100.0 * len(unit.shares) * share * apparent / spec.rated_va for share in unit.shares]
     if spec.phases == 3:
-        for line, share in enumerate(unit.shares, start=1):
-            yield f"ups_l{line}_load", round(300.0 * share * apparent / spec.rated_va, 1)
-    yield "ups_load", round(100.0 * apparent / spec.rated_va, 1)
+        for line, load in enumerate(loads, start=1):
+            yield f"ups_l{line}_load", round(load, 1)
+    yield "ups_load", round(max(loads), 1)
     yield "ups_power", float(round(apparent))
     yield "ups_realpower", float(round(watts))
     if watts > 0.0:

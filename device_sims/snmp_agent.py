@@ -38,6 +38,7 @@ Untyped = Any
 COMMUNITY = "public"
 _SYS_UPTIME: Oid = (1, 3, 6, 1, 2, 1, 1, 3, 0)
 _SYS_NAME: Oid = (1, 3, 6, 1, 2, 1, 1, 5, 0)
+_VERSION_1 = 1
 _MOST_VARBINDS = 64
 """Bound of a GETBULK answer, so that it fits into a datagram."""
 
@@ -70,6 +71,18 @@ class Table:
             return oid, rfc1905.endOfMibView
         following = self.oids[place]
         return following, self.values[following]
+
+    def without_wide(self) -> "Table":
+        """Return the table as version 1 sees it: it has no 64-bit counters (RFC 2576, 4.1.2.1)."""
+        if not any(isinstance(value, rfc1902.Counter64) for value in self.values.values()):
+            return self
+        return Table.of(
+            {
+                oid: value
+                for oid, value in self.values.items()
+                if not isinstance(value, rfc1902.Counter64)
+            }
+        )
 
 
 class Endpoint(Protocol):
@@ -259,6 +272,8 @@ class _Responder(cmdrsp.CommandResponderBase):  # type: ignore[misc]  # pysnmp i
     ) -> None:
         request = snmpEngine.observer.get_execution_context("rfc3412.receiveMessage:request")
         table = self._endpoints[tuple(request["transportDomain"])].table()
+        if int(request["securityModel"]) == _VERSION_1:
+            table = table.without_wide()
         answer = self.answer(table, PDU)
         self.send_varbinds(snmpEngine, stateReference, 0, 0, answer)
         self.release_state_information(stateReference)
