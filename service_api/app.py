@@ -16,16 +16,28 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from service_api import door, operating
+from service_api.alarms import routes as alarms
 from service_api.auth import Limiter
+from service_api.devices import routes as devices
 from service_api.errors import add_error_handlers
 from service_api.events import Hub, listen
+from service_api.fleet import routes as fleet
 from service_api.headers import SafeHeaders
+from service_api.incidents import routes as incidents
 from service_api.operating import HttpMetrics, Measured
 from service_api.request import AppConfig, Wiring
+from service_api.tickets import routes as tickets
+from service_api.users import routes as users
 
 NOUNS = (
     door,
     operating,
+    fleet,
+    devices,
+    alarms,
+    incidents,
+    tickets,
+    users,
 )
 """Modules with an `api` router, a `pages` router, or both: one line a noun."""
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from rules.operations import NotThere, OperationRefused
 from service_api.pages import render
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,19 @@ def _problem(request: Request, error: Exception) -> Response:
     return _answer(request, error)
 
 
+def _not_there(request: Request, error: Exception) -> Response:
+    return _answer(request, NotFound(_sentence(error)))
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    return _answer(request, Conflict(_sentence(error)))
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def _refused_fields(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
@@ -194,6 +208,8 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _refused_fields)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(NotThere, _not_there)
+    app.add_exception_handler(OperationRefused, _refused)
     app.add_exception_handler(psycopg.OperationalError, _database_away)
     app.add_exception_handler(Exception, _unexpected)
 

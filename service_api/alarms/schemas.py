@@ -1,0 +1,107 @@
+"""What is told of alarms, and what people may send."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AwareDatetime, Field
+
+from service_api.paging import Form, ListQuery, Strict
+
+Severity: TypeAlias = Literal["critical", "major", "minor", "warning"]
+AlarmState: TypeAlias = Literal["active", "clearing", "stale", "cleared"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A rule that holds for a device; `reason` says which condition and by which values."""
+
+    id: int
+    device_id: int
+    device_key: str
+    device: str
+    site_id: int
+    site: str
+    site_zh: str
+    time_zone: str
+    customer_id: int
+    customer: str
+    customer_zh: str
+    rule: str
+    title_en: str
+    title_zh: str
+    severity: Severity
+    state: AlarmState
+    raised_at: datetime
+    cleared_at: datetime | None
+    changed_at: datetime
+    reason: dict[str, Any]
+    incident_id: int | None
+    ticket_id: int | None
+    inhibited_by: str | None
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    shelved_until_at: datetime | None
+    shelved_by: str | None
+    shelve_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmEvent:
+    """One line of an alarm's log."""
+
+    at: datetime
+    kind: str
+    actor: str
+    detail: dict[str, Any]
+
+
+class AlarmQuery(ListQuery):
+    """Which alarms: `state=standing` is every one that has not cleared."""
+
+    state: Literal["standing", "active", "clearing", "stale", "cleared", "shelved", "all"] = (
+        "standing"
+    )
+    severity: Severity | None = None
+    acknowledged: bool | None = None
+    device_id: int | None = None
+    site_id: int | None = None
+    customer_id: int | None = None
+    incident_id: int | None = None
+    rule: str | None = None
+    q: Annotated[str | None, Field(max_length=200)] = None
+
+
+class Shelving(Strict):
+    """Put aside until an instant at most 24 hours ahead, with a reason."""
+
+    until_at: AwareDatetime
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Closing(Strict):
+    """Why a stale alarm is closed by hand."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class ShelvingForm(Form):
+    """What the page's shelving form sends."""
+
+    hours: Annotated[int, Field(ge=1, le=24)]
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    next: str = "/alarms"
+
+
+class ClosingForm(Form):
+    """What the page's closing form sends."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    next: str = "/alarms"
+
+
+class SelectionForm(Form):
+    """What is done to the alarms that are ticked on the page."""
+
+    ids: list[int] = []
+    next: str = "/alarms"

@@ -1,0 +1,89 @@
+"""One unit: API and page."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from service_api.devices import store
+from service_api.devices.picture import picture_of
+from service_api.devices.schemas import (
+    Device,
+    HealthDay,
+    HealthQuery,
+    HistoryEntry,
+    HistoryQuery,
+    Telemetry,
+    TelemetryQuery,
+)
+from service_api.devices.telemetry import telemetry
+from service_api.errors import PROBLEM_RESPONSES
+from service_api.pages import is_fragment, render
+from service_api.paging import Page
+from service_api.request import CurrentUser, Now, Transaction, wiring
+from service_api.tickets.store import deadlines
+
+api = APIRouter(prefix="/api/v1/devices", tags=["devices"], responses=PROBLEM_RESPONSES)
+pages = APIRouter(prefix="/devices", include_in_schema=False)
+
+
+@api.get("/{device_id}")
+def get_device(_user: CurrentUser, connection: Transaction, now: Now, device_id: int) -> Device:
+    """Tell what a unit is, how it is now, and what is open about it."""
+    return store.device(connection, device_id, now)
+
+
+@api.get("/{device_id}/telemetry")
+def get_device_telemetry(
+    request: Request,
+    _user: CurrentUser,
+    connection: Transaction,
+    now: Now,
+    device_id: int,
+    query: Annotated[TelemetryQuery, Query()],
+) -> Telemetry:
+    """Tell a unit's readings of any span, at a resolution that keeps the answer small."""
+    store.require_device(connection, device_id)
+    raw_days = wiring(request).config.raw_days
+    return telemetry(connection, device_id, query, now=now, raw_days=raw_days)
+
+
+@api.get("/{device_id}/health")
+def get_device_health(
+    _user: CurrentUser,
+    connection: Transaction,
+    now: Now,
+    device_id: int,
+    query: Annotated[HealthQuery, Query()],
+) -> list[HealthDay]:
+    """Tell a unit's battery figure day by day, newest first."""
+    store.require_device(connection, device_id)
+    return store.health(connection, device_id, days=query.days, now=now)
+
+
+@api.get("/{device_id}/history")
+def get_device_history(
+    _user: CurrentUser,
+    connection: Transaction,
+    device_id: int,
+    query: Annotated[HistoryQuery, Query()],
+) -> Page[HistoryEntry]:
+    """Tell what happened to a unit, newest first."""
+    store.require_device(connection, device_id)
+    return store.history(connection, device_id, query)
+
+
+@pages.get("/{device_id}")
+def show_device(
+    request: Request, _user: CurrentUser, connection: Transaction, now: Now, device_id: int
+) -> Response:
+    """Show one unit; asked by the page itself, only its live part."""
+    device = store.device(connection, device_id, now)
+    return render(
+        request,
+        "devices/live.html" if is_fragment(request) else "devices/device.html",
+        device=device,
+        picture=picture_of(device),
+        deadlines={one.id: deadlines(one, now) for one in device.tickets},
+        history=store.history(connection, device_id, HistoryQuery(limit=40)),
+    )

@@ -1,0 +1,220 @@
+import asyncio
+import socket
+
+import pytest
+
+from collector.address import Credentials, SnmpAddress
+from collector.raw import CardMemory, Failure, Habits, ReadFailed, Typed, Walk
+from collector.readers import snmp
+from tests.collector.agent import Agent, serving
+
+BASE = "1.3.6.1.4.1.99999.1"
+NAME = "1.3.6.1.2.1.1.2.0"
+OBJECTS = {f"{BASE}.{n}.0": Typed("integer", n) for n in range(1, 41)}
+OBJECTS[NAME] = Typed("oid", BASE)
+TABLE = {f"{BASE}.100.1.2.{n}": Typed("oid", f"{BASE}.7.{n}") for n in (3, 5, 9)}
+COUNTER = f"{BASE}.99.0"
+WALK = Walk(f"{BASE}.100.1.2", COUNTER)
+
+
+def read(agent, refs, *, memory=None, version="2c", deadline=2.0, habits=None):
+    memory = CardMemory() if memory is None else memory
+
+    async def run():
+        async with serving(agent) as port:
+            address = SnmpAddress("127.0.0.1", port, version)
+            return await snmp.read(address, refs, deadline=deadline, memory=memory, habits=habits)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("version", ["1", "2c"])
+def test_values_come_with_their_types(version):
+    agent = Agent(
+        {
+            f"{BASE}.1.0": Typed("integer", -5),
+            f"{BASE}.2.0": Typed("gauge", 4_294_967_295),
+            f"{BASE}.3.0": Typed("ticks", 456_000),
+            f"{BASE}.4.0": Typed("string", "Model"),
+            f"{BASE}.5.0": Typed("oid", f"{BASE}.1"),
+        }
+    )
+    reply = read(agent, agent.objects, version=version)
+    assert [*reply.values.values()] == [-5, 4_294_967_295, 456_000, b"Model", f"{BASE}.1"]
+    assert reply.missing == frozenset()
+    assert reply.problems == ()
+
+
+@pytest.mark.parametrize("version", ["1", "2c"])
+def test_what_is_absent_is_found_out_and_not_asked_again(version):
+    agent, memory = Agent(OBJECTS), CardMemory()
+    absent = {f"{BASE}.{n}.0" for n in (50, 51, 60)}
+    wanted = [*OBJECTS, *absent]
+    reply = read(agent, wanted, memory=memory, version=version)
+    assert reply.missing == absent
+    assert len(reply.values) == len(OBJECTS)
+    agent.requests.clear()
+    again = read(agent, wanted, memory=memory, version=version)
+    assert again.values == reply.values
+    assert not absent.intersection(oid for _, oids in agent.requests for oid in oids)
+
+
+def test_what_is_absent_is_asked_again_after_a_day():
+    memory = CardMemory()
+    read(Agent(OBJECTS), [*OBJECTS, f"{BASE}.50.0"], memory=memory)
+    (until,) = memory.absent.values()
+    memory.forget(until - 1)
+    assert memory.absent
+    memory.forget(until)
+    assert not memory.absent
+
+
+def test_what_a_card_once_had_is_asked_for_ever():
+    memory = CardMemory()
+    read(Agent(OBJECTS), OBJECTS, memory=memory)
+    reply = read(Agent({NAME: OBJECTS[NAME]}), OBJECTS, memory=memory)
+    assert len(reply.missing) == len(OBJECTS) - 1
+    assert not memory.absent
+    assert len(read(Agent(OBJECTS), OBJECTS, memory=memory).values) == len(OBJECTS)
+
+
+@pytest.mark.parametrize("version", ["1", "2c"])
+def test_an_answer_too_big_is_asked_for_in_parts(version):
+    agent = Agent(OBJECTS, most_varbinds=7)
+    reply = read(agent, OBJECTS, version=version)
+    assert len(reply.values) == len(OBJECTS)
+
+
+def test_a_card_that_drops_long_requests_is_asked_for_less_from_then_on():
+    agent, memory = Agent(OBJECTS, most_varbinds=16, drops_long=True), CardMemory()
+    for _ in range(4):
+        reply = read(agent, OBJECTS, memory=memory, deadline=1.5)
+    assert len(reply.values) == len(OBJECTS)
+    assert memory.request_size <= 16
+    agent.requests.clear()
+    read(agent, OBJECTS, memory=memory)
+    assert max(len(oids) for _, oids in agent.requests) <= 16
+
+
+def test_one_lost_request_does_not_shorten_the_next_ones():
+    memory = CardMemory()
+    agent = Agent(OBJECTS, most_varbinds=16, drops_long=True)
+    read(agent, OBJECTS, memory=memory, deadline=1.5)
+    assert memory.request_size is None
+
+
+def test_a_short_answer_is_completed():
+    reply = read(Agent(OBJECTS, cuts_at=3), OBJECTS)
+    assert len(reply.values) == len(OBJECTS)
+    assert reply.missing == frozenset()
+
+
+@pytest.mark.parametrize(("version", "bulk"), [("1", True), ("2c", True), ("2c", False)])
+def test_a_table_is_read_row_by_row(version, bulk):
+    agent = Agent(OBJECTS | TABLE | {COUNTER: Typed("gauge", 3)})
+    reply = read(agent, [WALK], version=version, habits=Habits(bulk=bulk))
+    assert reply.values == {WALK: tuple(f"{BASE}.7.{n}" for n in (3, 5, 9))}
+
+
+def test_a_table_at_the_end_of_everything_ends():
+    agent = Agent(TABLE | {COUNTER: Typed("gauge", 3)})
+    for version in ("1", "2c"):
+        assert len(read(agent, [WALK], version=version).values[WALK]) == 3
+
+
+def test_an_empty_table_is_not_walked():
+    agent = Agent(OBJECTS | {COUNTER: Typed("gauge", 0)})
+    assert read(agent, [WALK]).values == {WALK: ()}
+    assert [kind for kind, _ in agent.requests] == [0xA0]
+
+
+def test_a_table_that_is_not_there_is_absent_and_not_empty():
+    reply = read(Agent(OBJECTS), [WALK, NAME])
+    assert WALK not in reply.values
+    assert WALK in reply.missing
+
+
+def test_an_endless_table_is_read_to_a_bound():
+    rows = {f"{BASE}.100.1.2.{n}": Typed("oid", f"{BASE}.7.1") for n in range(1, 400)}
+    reply = read(Agent(rows | {COUNTER: Typed("gauge", 399)}), [WALK])
+    assert len(reply.values[WALK]) == 64
+    assert "first 64 rows" in reply.problems[0]
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", b"hello", b"\x30\x82\xff\xff", bytes(200), b"\x30\x03\x02\x01\x01"]
+)
+def test_a_malformed_answer_fails_that_read_only(garbage):
+    with pytest.raises(ReadFailed) as failed:
+        read(Agent(OBJECTS, garbage=garbage), OBJECTS, deadline=1.0)
+    assert failed.value.kind in (Failure.MALFORMED, Failure.TIMEOUT)
+    assert "\n" not in failed.value.detail
+
+
+def test_a_silent_host_fails_in_time_with_one_line():
+    with pytest.raises(ReadFailed) as failed:
+        read(Agent(OBJECTS, silent=True), OBJECTS, deadline=0.4)
+    assert failed.value.kind is Failure.TIMEOUT
+    assert "no answer from snmp://127.0.0.1" in failed.value.detail
+    assert "public" not in failed.value.detail
+
+
+def test_a_silent_card_is_not_learned_from():
+    memory = CardMemory()
+    for _ in range(3):
+        with pytest.raises(ReadFailed):
+            read(Agent(OBJECTS, silent=True), OBJECTS, deadline=0.3, memory=memory)
+    assert memory == CardMemory()
+
+
+def test_a_closed_port_fails_with_one_line():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        address = SnmpAddress("127.0.0.1", free.getsockname()[1])
+    with pytest.raises(ReadFailed):
+        asyncio.run(snmp.read(address, [NAME], deadline=0.4, memory=CardMemory()))
+
+
+def test_an_unknown_host_name_fails_with_one_line():
+    address = SnmpAddress("no-such-host.invalid")
+    with pytest.raises(ReadFailed) as failed:
+        asyncio.run(snmp.read(address, [NAME], deadline=5, memory=CardMemory()))
+    assert failed.value.kind is Failure.UNREACHABLE
+
+
+def test_a_late_answer_is_not_taken_for_another_request():
+    # The agent answers each request only when the next one comes.
+    agent, memory = Agent(OBJECTS, late=1), CardMemory()
+    try:
+        reply = read(agent, OBJECTS, memory=memory, deadline=1.0, habits=Habits(varbinds=10))
+    except ReadFailed as failed:
+        assert failed.kind is Failure.TIMEOUT
+    else:
+        assert all(
+            OBJECTS[ref].value == value for ref, value in reply.values.items() if ref != NAME
+        )
+
+
+def test_cells_at_odd_instances_are_found_and_read():
+    column = f"{BASE}.200.1.2"
+    cells = tuple(f"{column}.{n}" for n in (1, 2, 3))
+    agent = Agent(OBJECTS | {f"{column}.{n}.0": Typed("integer", 230 + n) for n in (1, 2, 3)})
+    memory = CardMemory()
+
+    async def run():
+        async with serving(agent) as port:
+            address = SnmpAddress("127.0.0.1", port)
+            await snmp.read(address, [NAME, *cells], deadline=2, memory=memory)
+            found = await snmp.find_cells(address, {column: cells}, deadline=2, memory=memory)
+            return found, await snmp.read(address, cells, deadline=2, memory=memory)
+
+    found, reply = asyncio.run(run())
+    assert found == 3
+    assert [reply.values[cell] for cell in cells] == [231, 232, 233]
+
+
+def test_credentials_stay_out_of_failures():
+    address = SnmpAddress("127.0.0.1", 1, credentials=Credentials("tulip"))
+    with pytest.raises(ReadFailed) as failed:
+        asyncio.run(snmp.read(address, [NAME], deadline=0.3, memory=CardMemory()))
+    assert "tulip" not in f"{failed.value!r} {failed.value}"
