@@ -178,6 +178,8 @@ def _parts(url: str, *, port: int, form: str, options: tuple[str, ...] = ()) -> 
         raise AddressInvalid(f"the port is no number from 1 to 65535: write {form}")
     query = dict(parse_qsl(split.query, keep_blank_values=True))
     unknown = sorted(query.keys() - set(options))
+    if unknown and "@" in split.query:
+        raise AddressInvalid("percent-encode ? in names and passphrases as %3F")
     if unknown:
         allowed = " and ".join(options) if options else "none"
         raise AddressInvalid(f"unknown option {unknown[0][:30]!r} (allowed: {allowed})")

@@ -238,7 +238,7 @@ def _first_name(state: StateStep) -> str | None:
 def _implausible(step: NumberStep, raw: RawValue, number: float) -> Rejection:
     detail = f"{number:g} lies outside {step.low:g} to {step.high:g}"
     # A card that counts in tenths where its MIB says units shows itself by a factor of ten.
-    suspect = step.low <= number / 10 <= step.high
+    suspect = 2 * step.high < number <= 10 * step.high
     return rejection(step.name, raw, "scale_suspect" if suspect else "implausible", detail)
 
 
@@ -327,18 +327,23 @@ def _bits_for(state: StateStep, wanted: set[str]) -> int | str:
 def _code_for(
     state: StateStep, points: Mapping[str, Value], wanted: set[str], urgent: set[str]
 ) -> int | None:
-    """Return the code that raises wanted flags and no other, the urgent ones above all."""
+    """Return the code that raises wanted flags and no other, the urgent ones above all.
+
+    No code is chosen that spells another text than the wanted one, and a text nobody asked for is
+    spelled only where an urgent flag has no other way.
+    """
+    must = not urgent.isdisjoint(state.told)
     best: tuple[tuple[int, int, int, bool], int] | None = None
     spelled_codes = (code for _, table in state.texts for code in table)
     for code in dict.fromkeys([*state.codes, *spelled_codes]):
         raised = state.codes.get(code) or ()
-        if not wanted.issuperset(raised):
+        spelled = [(key, table[code]) for key, table in state.texts if code in table]
+        if not wanted.issuperset(raised) or not all(
+            points[key] == text if key in points else must for key, text in spelled
+        ):
             continue
-        spelled = sum(
-            key in points and points[key] == table.get(code) for key, table in state.texts
-        )
         speaks = not state.codes or state.codes.get(code) is not None
-        score = (spelled, len(urgent.intersection(raised)), len(raised), speaks)
+        score = (len(spelled), len(urgent.intersection(raised)), len(raised), speaks)
         if best is None or score > best[0]:
             best = (score, code)
     return None if best is None else best[1]

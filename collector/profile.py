@@ -125,7 +125,7 @@ def _examine(path: Path) -> tuple[Profile | None, list[Problem]]:
         ]
     except ValidationError as invalid:
         problems += [_explained(file.node, dict(error)) for error in invalid.errors()]
-    return profile, sorted(problems, key=lambda problem: problem.line)
+    return profile, sorted(dict.fromkeys(problems), key=lambda problem: problem.line)
 
 
 def _extended(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], str | None]:
@@ -225,7 +225,9 @@ def _explained(node: yaml.Node | None, error: Mapping[str, Any]) -> Problem:
     if error["type"] == "missing":
         return Problem(_line(node, where), f"{last!r} is missing", f"add `{last}:`")
     message = str(error["msg"]).removeprefix("Value error, ")
-    return Problem(_line(node, where), ".".join(map(str, where)) + ": " + message)
+    # YAML takes two arcs for a decimal fraction.
+    cure = "put it in quotes" if last == "oid" and isinstance(error["input"], float) else ""
+    return Problem(_line(node, where), ".".join(map(str, where)) + ": " + message, cure)
 
 
 def _faults(profile: Profile) -> Iterator[_Fault]:

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import socket
 
 import pytest
@@ -184,15 +185,12 @@ def test_an_unknown_host_name_fails_with_one_line():
 
 def test_a_late_answer_is_not_taken_for_another_request():
     # The agent answers each request only when the next one comes.
-    agent, memory = Agent(OBJECTS, late=1), CardMemory()
-    try:
-        reply = read(agent, OBJECTS, memory=memory, deadline=1.0, habits=Habits(varbinds=10))
-    except ReadFailed as failed:
-        assert failed.kind is Failure.TIMEOUT
-    else:
-        assert all(
-            OBJECTS[ref].value == value for ref, value in reply.values.items() if ref != NAME
-        )
+    agent = Agent(OBJECTS, late=1)
+    with contextlib.suppress(ReadFailed):
+        reply = read(agent, OBJECTS, deadline=1.0, habits=Habits(varbinds=10))
+        right = {ref: OBJECTS[ref].value for ref in reply.values}
+        assert reply.values == right
+    assert len(agent.requests) > 1
 
 
 def test_cells_at_odd_instances_are_found_and_read():
