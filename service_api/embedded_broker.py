@@ -5,6 +5,7 @@ What does not: MQTT 5, storage (a restart forgets sessions and retained messages
 """
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import threading
@@ -101,8 +102,9 @@ class EmbeddedBroker:
         """Disconnect everybody and end the thread."""
         if self._thread is None:
             return
-        if self._loop is not None and self._stopping is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
+        if self._loop is not None and self._stopping is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it ended by itself
+                self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(2 * SHUTDOWN_SECONDS)
         self._thread = self._loop = self._stopping = None
 
