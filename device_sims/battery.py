@@ -5,9 +5,10 @@ loading decisions are the unit's (`ups`).
 """
 
 import math
+from datetime import datetime
 
-from device_sims.spec import BatterySpec, Chemistry
-from device_sims.surroundings import DAY, YEAR
+from device_sims.spec import BatterySpec, Chemistry, UpsSpec
+from device_sims.surroundings import DAY, YEAR, Room
 
 CELSIUS_PER_HALVING = 10.0
 """VRLA life halves per 8–10 °C above 25 °C (maker and IEEE 1188 figures; the milder one here)."""
@@ -164,3 +165,21 @@ class Battery:
     def age(self, seconds: float) -> None:
         """Grow older at the present temperature."""
         self.age_years += ageing_rate(self.spec.chemistry, self.celsius) * seconds / YEAR
+
+
+def age_at(spec: UpsSpec, start: datetime) -> float:
+    """Return the equivalent age of the battery at the start, from its room's seasons."""
+    room = Room(spec.room)
+    begin, end = spec.battery.installed_at.timestamp(), start.timestamp()
+    if end <= begin:
+        return 0.0
+    count = max(int((end - begin) / (15.3 * DAY)), 1)
+    width = (end - begin) / count
+    # The battery stands about 3 °C above the room; four samples a day even out its course.
+    total = 0.0
+    for index in range(count):
+        middle = begin + (index + 0.5) * width
+        for hours in (0, 6, 12, 18):
+            air = room.celsius(middle + hours * 3_600.0)
+            total += ageing_rate(spec.battery.chemistry, air + 2.9)
+    return total / (4 * count) * (end - begin) / YEAR

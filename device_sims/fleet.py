@@ -34,7 +34,16 @@ CSV_COLUMNS = (
     "battery_installed_on",
     "latitude",
     "longitude",
+    "site_name",
+    "site_name_zh",
+    "customer_name",
+    "customer_name_zh",
+    "battery_chemistry",
+    "poll_seconds",
 )
+
+POLL_SECONDS = 10
+"""How often simulated units are polled: a story of two minutes has no time for the usual 30 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,21 +153,21 @@ def with_devices(scenario: Scenario, count: int) -> Scenario:
     return scenario.model_copy(update={"units": single})
 
 
-def import_csv(scenario: Scenario, fleet: Iterable[SimUnit], *, language: str = "en") -> str:
-    """Return the fleet as the CSV that `ridethrough devices import` reads."""
+def import_csv(scenario: Scenario, fleet: Iterable[SimUnit]) -> str:
+    """Return the fleet as the CSV that `ridethrough devices import` reads, in both languages."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    names = {site.key: getattr(site.name, language) for site in scenario.sites}
-    names |= {customer.key: getattr(customer.name, language) for customer in scenario.customers}
+    customers = {customer.key: customer.name for customer in scenario.customers}
     for unit in fleet:
         site = scenario.site(unit.site_key)
+        customer = customers[unit.customer_key]
         writer.writerow(
             [
                 unit.key,
-                unit.name_en if language == "en" else unit.name_zh,
-                names[unit.site_key],
-                names[unit.customer_key],
+                f"{unit.name_en} {unit.name_zh}",
+                unit.site_key,
+                unit.customer_key,
                 unit.url,
                 unit.profile,
                 unit.spec.model,
@@ -167,6 +176,12 @@ def import_csv(scenario: Scenario, fleet: Iterable[SimUnit], *, language: str = 
                 unit.spec.battery.installed_at.date().isoformat(),
                 f"{site.latitude:.4f}",
                 f"{site.longitude:.4f}",
+                site.name.en,
+                site.name.zh,
+                customer.en,
+                customer.zh,
+                unit.spec.battery.chemistry.value.replace("_", "-"),
+                POLL_SECONDS,
             ]
         )
     return out.getvalue()

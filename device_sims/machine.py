@@ -12,9 +12,9 @@ from typing import Self
 
 import numpy as np
 
-from device_sims.battery import Battery, ageing_rate
+from device_sims.battery import Battery, age_at
 from device_sims.spec import Topology, UpsSpec
-from device_sims.surroundings import DAY, YEAR, Noise, Room, load_fraction
+from device_sims.surroundings import DAY, Noise, Room, load_fraction
 
 SELF_TEST_SECONDS = 10.0
 _TEST_NEEDS_CHARGE = 0.75
@@ -72,7 +72,7 @@ class Machine:
         self.shares = _phase_shares(generator, spec.phases)
         self.seconds = start.timestamp()
         self.time_zone = start.tzinfo
-        self.battery = Battery(spec.battery, age_years=_age_at(spec, start))
+        self.battery = Battery(spec.battery, age_years=age_at(spec, start))
         self.mains_is_on = True
         self.mains_factor = 1.0
         """Scales mains voltage, for brown-outs and swells on cue."""
@@ -401,21 +401,3 @@ def _phase_shares(generator: np.random.Generator, phases: int) -> tuple[float, .
         return (1.0,)
     raw = 1.0 + generator.uniform(-0.10, 0.10, phases)
     return tuple(float(part) for part in raw / raw.sum())
-
-
-def _age_at(spec: UpsSpec, start: datetime) -> float:
-    """Return the equivalent age of the battery at the start, from its room's seasons."""
-    room = Room(spec.room)
-    begin, end = spec.battery.installed_at.timestamp(), start.timestamp()
-    if end <= begin:
-        return 0.0
-    count = max(int((end - begin) / (15.3 * DAY)), 1)
-    width = (end - begin) / count
-    # The battery stands about 3 °C above the room; four samples a day even out its course.
-    total = 0.0
-    for index in range(count):
-        middle = begin + (index + 0.5) * width
-        for hours in (0, 6, 12, 18):
-            air = room.celsius(middle + hours * 3_600.0)
-            total += ageing_rate(spec.battery.chemistry, air + 2.9)
-    return total / (4 * count) * (end - begin) / YEAR

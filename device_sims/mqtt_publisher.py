@@ -6,6 +6,8 @@ unit says when. A unit keeps its own connection, because the broker must tell of
 
 import asyncio
 import json
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -130,10 +132,11 @@ class MqttLink:
 
     def break_off(self) -> None:
         """Drop the connection without a word, so that the broker tells of our death."""
-        socket = self._client.socket()
-        if socket is not None:
-            socket.close()
-            # paho notices when it next reads, and then forgets the socket.
+        stream: Any = self._client.socket()
+        if stream is not None:
+            # Shut, not closed: paho must find the end by itself, and then closes and forgets it.
+            with suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
             self._client.loop_read()
 
     async def close(self) -> None:

@@ -53,10 +53,16 @@ class _Registers(_Faultless):
         return self._words
 
 
-async def serve_recording(path: Path, host: str = "127.0.0.1", port: int = 0) -> None:
-    """Serve a recording until cancelled, a message log until its end."""
+async def serve_recording(
+    path: Path, host: str = "127.0.0.1", port: int = 0, *, mqtt_url: str | None = None
+) -> None:
+    """Serve a recording until cancelled, a message log until its end.
+
+    `mqtt_url` names the broker for a message log where it wants a login.
+    """
     if path.suffix == ".jsonl":
-        await _publish(read_messages(path), host, port)
+        broker = Broker(host, port) if mqtt_url is None else Broker.at(mqtt_url)
+        await _publish(read_messages(path), broker)
         return
     async with serving_recording(path, host=host, port=port):
         await asyncio.Event().wait()
@@ -80,7 +86,7 @@ async def serving_recording(
             async with ModbusServers() as servers:
                 yield await servers.add(_Registers(words), host=host, port=port)
         case ".jsonl":
-            publishing = asyncio.create_task(_publish(read_messages(path), host, port))
+            publishing = asyncio.create_task(_publish(read_messages(path), Broker(host, port)))
             try:
                 yield port
             finally:
@@ -92,9 +98,9 @@ async def serving_recording(
             )
 
 
-async def _publish(messages: list[Message], host: str, port: int) -> None:
+async def _publish(messages: list[Message], broker: Broker) -> None:
     loop = asyncio.get_running_loop()
-    async with MqttLink(f"replay-{os.getpid()}", Broker(host, port)) as link:
+    async with MqttLink(f"replay-{os.getpid()}", broker) as link:
         start = loop.time()
         for message in messages:
             await asyncio.sleep(max(start + message.offset - loop.time(), 0.0))

@@ -7,6 +7,8 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from device_sims.mqtt_publisher import Broker, LinkLost, MqttLink
+from device_sims.replay import serve_recording
+from device_sims.scenario import UNIT_FAULTS, WIRE_FAULTS, load_scenario
 from device_sims.serve import serving
 from device_sims.wire import WireFault
 from service_api.embedded_broker import EmbeddedBroker
@@ -226,6 +228,26 @@ def test_a_broker_that_is_away_stops_no_unit_and_is_found_again(free_broker):
     asyncio.run(run())
 
 
+def test_the_scenario_of_faults_plays_every_one_of_them_and_ends_in_peace(broker):
+    seen = set()
+
+    async def run():
+        async with serving(load_scenario("faults"), start=START, mqtt_url=broker) as fleet:
+            for _ in range(160):
+                await fleet.advance(10)
+                for wire in fleet.wires.values():
+                    seen.update(fault.value for fault in wire.faults)
+                    seen.update(fault.value for fault in wire.unit.faults)
+            return [
+                (key, wire.faults, wire.unit.faults)
+                for key, wire in fleet.wires.items()
+                if wire.faults or wire.unit.faults or not wire.unit.mains_is_on
+            ]
+
+    assert asyncio.run(run()) == []
+    assert seen == {*UNIT_FAULTS, *WIRE_FAULTS}
+
+
 @pytest.fixture
 def free_broker(tmp_path):
     """A broker that can be started again at the same port with the same login."""
@@ -249,6 +271,24 @@ def free_broker(tmp_path):
             return Running()
 
     return Restartable()
+
+
+def test_a_message_log_is_replayed_to_a_broker_in_the_order_of_its_offsets(
+    broker, request, tmp_path
+):
+    log = tmp_path / "log.jsonl"
+    log.write_text(
+        '{"topic": "ridethrough/v1/old/reading", "payload": {"at": "later"}, "offset": 0.02}\n'
+        '{"topic": "ridethrough/v1/old/reading", "payload": "first", "offset": 0}\n'
+    )
+
+    async def run(listener):
+        await serve_recording(log, mqtt_url=broker)
+        await listener.until(lambda heard: len(heard.said("reading")) == 2)
+
+    with hearing(broker, request) as listener:
+        asyncio.run(run(listener))
+    assert listener.said("reading") == [b"first", b'{"at": "later"}']
 
 
 def test_a_refused_login_is_a_lost_link(broker):
