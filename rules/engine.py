@@ -51,6 +51,11 @@ class Facts:
             return None
         return self.fast_at + self.valid_for
 
+    def expired_before(self, now: datetime) -> datetime | None:
+        """Return when the fast points stopped being believed, None when they still were."""
+        until = self.fast_until
+        return until if until is not None and until < now else None
+
     def row(self, now: datetime, seconds_since_seen: float | None) -> Row:
         """Return what may be believed at `now`; the rest is None."""
         until = self.fast_until
@@ -146,27 +151,20 @@ class Engine:
         readings: Mapping[int, Sequence[Reading]],
         states: Mapping[Key, RuleState],
     ) -> Judged:
-        """Judge each device's readings in order, one a round; `facts` take them in.
+        """Judge each device's readings in order; `facts` take them in.
 
-        Readings must be newer than the facts and ascending in `observed_at`.
+        Readings must be newer than the facts and ascending in `observed_at`. Facts do not depend on
+        judgements, so the rows of all readings are evaluated at once and then walked in order.
         """
-        judged = Judged(states=dict(states))
-        remembered = _by_device(states)
-        rounds = max((len(list_) for list_ in readings.values()), default=0)
-        for turn in range(rounds):
-            rows: list[Row] = []
-            moments: list[tuple[int, datetime]] = []
-            for device_id, of_device in readings.items():
-                if turn < len(of_device):
-                    reading = of_device[turn]
-                    fact = facts[device_id]
-                    if device_id in remembered:
-                        self._expire(fact, reading.observed_at, remembered[device_id], judged)
-                    fact.take(reading)
-                    rows.append(fact.row(reading.observed_at, 0.0))
-                    moments.append((device_id, reading.observed_at))
-            self._judge_rows(rows, moments, judged, remembered)
-        return judged
+        looks = []
+        for device_id, of_device in readings.items():
+            fact = facts[device_id]
+            for reading in of_device:
+                expired_at = fact.expired_before(reading.observed_at)
+                fact.take(reading)
+                row = fact.row(reading.observed_at, 0.0)
+                looks.append(_Look(device_id, reading.observed_at, row, expired_at))
+        return self._judge(looks, states)
 
     def judge_time(
         self,
@@ -176,53 +174,40 @@ class Engine:
         now: datetime,
     ) -> Judged:
         """Judge what time alone changes: hold times that end, facts that expire, silence."""
+        looks = [
+            _Look(
+                fact.device_id,
+                now,
+                fact.row(now, seconds_since_seen.get(fact.device_id)),
+                fact.expired_before(now),
+            )
+            for fact in facts
+        ]
+        return self._judge(looks, states)
+
+    def _judge(self, looks: Sequence["_Look"], states: Mapping[Key, RuleState]) -> Judged:
         judged = Judged(states=dict(states))
-        remembered = _by_device(states)
-        rows: list[Row] = []
-        moments: list[tuple[int, datetime]] = []
-        for fact in facts:
-            if fact.device_id in remembered:
-                self._expire(fact, now, remembered[fact.device_id], judged)
-            rows.append(fact.row(now, seconds_since_seen.get(fact.device_id)))
-            moments.append((fact.device_id, now))
-        self._judge_rows(rows, moments, judged, remembered)
-        return judged
-
-    def _expire(self, fact: Facts, now: datetime, rule_keys: set[str], judged: Judged) -> None:
-        """Let remembered rules lose sight at the instant the facts expired, if that is past."""
-        until = fact.fast_until
-        if until is None or until >= now:
-            return
-        for key in sorted(rule_keys):
-            if key in self.rules and self._watches_device[key]:
-                self._apply(fact.device_id, key, Seen.UNKNOWN, until, {}, judged)
-
-    def _judge_rows(
-        self,
-        rows: list[Row],
-        moments: list[tuple[int, datetime]],
-        judged: Judged,
-        remembered: dict[int, set[str]],
-    ) -> None:
-        if not rows:
-            return
-        data = {column: [row.get(column) for row in rows] for column in self._schema}
+        if not looks:
+            return judged
+        data = {column: [look.row.get(column) for look in looks] for column in self._schema}
         frame = clean(pl.DataFrame(data, schema=self._schema))
         seen = self._evaluate(frame, judged)
-        due: dict[int, set[str]] = defaultdict(set)
-        for key in self._expressions.keys() & seen.keys():
-            for index in seen[key][0].arg_true().to_list():
-                due[index].add(key)
-        for index, (device_id, moment) in enumerate(moments):
-            keys = due.get(index, set()) | remembered.get(device_id, set())
-            for key in sorted(keys & seen.keys()):
-                values = {column: rows[index][column] for column in sorted(self._read_by(key))}
-                self._apply(device_id, key, _seen(seen[key], index), moment, values, judged)
-                if (device_id, key) in judged.states:
-                    remembered.setdefault(device_id, set()).add(key)
-
-    def _read_by(self, key: str) -> frozenset[str]:
-        return self.rules[key].condition.columns
+        holding: dict[int, list[str]] = defaultdict(list)
+        for key, (raises, _, _) in seen.items():
+            for index in raises.arg_true().to_list():
+                holding[index].append(key)
+        remembered = _by_device(states)
+        for index, look in enumerate(looks):
+            of_device = remembered.get(look.device_id)
+            if look.expired_at is not None:
+                for key in sorted(of_device or ()):
+                    if key in seen and self._watches_device[key]:
+                        self._apply(look, key, Seen.UNKNOWN, look.expired_at, judged)
+            for key in sorted({*holding.get(index, ()), *(of_device or ())} & seen.keys()):
+                self._apply(look, key, _seen(seen[key], index), look.at, judged)
+                if (look.device_id, key) in judged.states:
+                    remembered[look.device_id].add(key)
+        return judged
 
     def _evaluate(
         self, frame: pl.DataFrame, judged: Judged
@@ -268,26 +253,33 @@ class Engine:
             )
         return seen
 
-    def _apply(
-        self,
-        device_id: int,
-        key: str,
-        seen: Seen,
-        now: datetime,
-        values: Mapping[str, Value | None],
-        judged: Judged,
-    ) -> None:
-        before = judged.states.get((device_id, key))
-        after, steps = advance(before, seen, now, self._timings[key])
+    def _apply(self, look: "_Look", key: str, seen: Seen, at: datetime, judged: Judged) -> None:
+        before = judged.states.get((look.device_id, key))
+        after, steps = advance(before, seen, at, self._timings[key])
         if after == before and not steps:
             return
         if after is None:
-            judged.states.pop((device_id, key), None)
+            judged.states.pop((look.device_id, key), None)
         else:
-            judged.states[device_id, key] = after
+            judged.states[look.device_id, key] = after
+        rule = self.rules[key]
+        values = {column: look.row[column] for column in sorted(rule.condition.columns)}
         judged.changes.append(
-            Judgement(device_id, self.rules[key], before, after, steps, values, now)
+            Judgement(look.device_id, rule, before, after, steps, values, look.at)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One row to judge: what is believed of a device at an instant.
+
+    `expired_at` is when its fast values had stopped being believed before that, if they had.
+    """
+
+    device_id: int
+    at: datetime
+    row: Row
+    expired_at: datetime | None
 
 
 _PARTS = ("raise", "clear", "known")
