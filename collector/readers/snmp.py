@@ -133,7 +133,18 @@ def _late(address: SnmpAddress, deadline: float, *, answered: bool) -> str:
     return f"no answer from {address.public} within {deadline:g} s (address, {cause} or firewall?)"
 
 
+def _is_numeric(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):
+            socket.inet_pton(family, host)
+            return True
+    return False
+
+
 async def _resolved(address: SnmpAddress) -> str:
+    # A name is looked up in a thread, of which there are few: what needs none must not wait there.
+    if _is_numeric(address.host):
+        return address.host
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
             address.host, address.port, type=socket.SOCK_DGRAM
