@@ -96,6 +96,12 @@ async def read(
         poll.trouble(Failure.MALFORMED, f"{address.public} answers no proper SNMP ({problem})")
     except OSError as problem:
         poll.trouble(Failure.UNREACHABLE, f"{address.public} cannot be reached: {problem}")
+    except BaseException as panic:
+        # On some malformed datagrams the decoder, written in Rust, panics: that exception is no
+        # Exception and has no name that could be imported.
+        if type(panic).__name__ != "PanicException":
+            raise
+        poll.trouble(Failure.MALFORMED, f"{address.public} answers no proper SNMP (malformed)")
     return poll.reply(wanted)
 
 

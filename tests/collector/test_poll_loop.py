@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import pytest
 
@@ -70,7 +71,7 @@ class Fleet:
                 await asyncio.sleep(0.01)
         finally:
             self.under_way -= 1
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -125,7 +126,7 @@ class Fleet:
 
     def gaps(self, known):
         times = self.asked[known.address]
-        return [round(b - a) for a, b in zip(times, times[1:], strict=False)]
+        return [round(b - a) for a, b in pairwise(times)]
 
 
 def test_every_device_is_polled_in_its_own_rhythm_and_the_fleet_is_spread():
@@ -196,7 +197,8 @@ def test_a_dead_device_backs_off_is_told_once_and_comes_back(caplog):
     assert "cannot be read since 2026-03-02T08:0" in told[0]
     assert "no answer" in told[0]
     assert "can be read again" in told[1]
-    assert counters.failures == {"timeout": gaps.count(240) + 4}
+    lost = [at for at in fleet.asked[here] if 50 < at < 1_500]
+    assert counters.failures == {"timeout": len(lost)}
     assert counters.unreachable == 0
 
 
@@ -325,8 +327,8 @@ def test_a_value_refused_on_each_poll_is_counted_each_time_and_quarantined_hourl
     fleet = Fleet([device()], {device().address: NORMAL | {CHARGE: 900}})
     counters = fleet.poll(7_000)
     refused = [one for arrival in fleet.arrivals for one in arrival.rejections]
-    assert [(one.point, one.reason) for one in refused] == [("battery.charge", "implausible")] * 2
-    assert counters.rejections["implausible"] > 200
+    assert [one.point for one in refused] == ["battery.charge"] * 2
+    assert counters.rejections.total() == counters.readings - 1 > 200
 
 
 def test_bad_answers_are_quarantined_once_a_streak():
@@ -353,15 +355,20 @@ def test_a_device_that_answers_nothing_of_its_profile_is_met_again():
         300,
         then={
             70: lambda: fleet.values.update({here: {"1.2.3": 4}}),
-            110: lambda: fleet.values.pop(here),
+            100: lambda: fleet.values.pop(here),
         },
     )
     assert len(fleet.met) == 2
     assert fleet.arrivals[-1].reading.points
 
 
-def test_an_error_in_one_device_stops_no_other(caplog):
-    fleet = Fleet([device(1), device(2)], {device(1).address: ZeroDivisionError("a bug")})
+class Panic(BaseException):
+    """As libraries written in Rust raise it."""
+
+
+@pytest.mark.parametrize("bug", [ZeroDivisionError("a bug"), Panic("index out of bounds")])
+def test_an_error_in_one_device_stops_no_other(caplog, bug):
+    fleet = Fleet([device(1), device(2)], {device(1).address: bug})
     counters = fleet.poll(200)
     assert set(fleet.gaps(device(2))) == {30}
     assert counters.failures["error"] >= 3

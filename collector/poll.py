@@ -1,0 +1,227 @@
+"""Poll devices that are asked, SNMP and Modbus: one loop for the whole fleet.
+
+Here live the schedule's execution, the bound on polls under way, and the devices as the database
+knows them. One device's poll is `collector.polled`, when it is due `collector.schedule`; storing
+is ingest's.
+"""
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from collector import readers
+from collector.arrival import Arrival, Offer
+from collector.polled import (
+    DeviceMisrecorded,
+    Meet,
+    PollCounters,
+    PolledDevice,
+    Read,
+    Tools,
+)
+from collector.probe import meet
+from collector.raw import ReadFailed
+from collector.schedule import first_wait, next_due, rhythm
+from collector.store import KnownDevice
+
+log = logging.getLogger(__name__)
+
+RELOAD_SECONDS = 10.0
+"""How often the devices are loaded anew."""
+
+_LOAD_SECONDS = 30.0
+_MEETING_SHARE = 2  # at most one in so many polls under way is a first meeting
+_MEETING_LATER_SECONDS = 1.0
+_QUEUE_FULL_SECONDS = 0.05
+_SLACK_SECONDS = 0.01  # polls due within it start together: fewer timers, fewer wake-ups
+
+
+class PollLoop:
+    """Polls all devices that `load` returns, each in its own rhythm, from `run` until `stop`.
+
+    `load` is called in a thread every 10 s; when it fails, the devices stay as they were. `unseal`
+    opens sealed credentials. What was read goes to `offer`; while that refuses, the poll waits and
+    keeps its place among the `in_flight`, so a slow ingest slows polling and loses nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        load: Callable[[], Sequence[KnownDevice]],
+        unseal: Callable[[bytes], str],
+        offer: Offer,
+        now: Callable[[], datetime],
+        in_flight: int = 200,
+        read: Read = readers.read,
+        first_meet: Meet = meet,
+    ) -> None:
+        self.counters = PollCounters()
+        self._load = load
+        self._offer = offer
+        self._in_flight = in_flight
+        self._tools = Tools(read, first_meet, unseal, now, self.counters)
+        self._fleet: dict[int, PolledDevice] = {}
+        self._heap: list[tuple[float, int, PolledDevice]] = []
+        self._pushed = 0
+        self._running: set[PolledDevice] = set()
+        self._meeting = 0
+        self._is_full = False
+        self._is_stopping = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._load_failed = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Poll until `stop` is set, then let the polls under way end."""
+        # Its own thread: the default ones may all be waiting for a name server.
+        thread = ThreadPoolExecutor(1, thread_name_prefix="poll-devices")
+        try:
+            while not stop.is_set():
+                await self._reload(thread)
+                try:
+                    await asyncio.wait_for(stop.wait(), RELOAD_SECONDS)
+                except TimeoutError:
+                    continue
+        finally:
+            self._is_stopping = True
+            thread.shutdown(wait=False, cancel_futures=True)
+            if self._timer is not None:
+                self._timer.cancel()
+            await self._end_running()
+
+    async def poll_once(self, device: KnownDevice) -> Arrival:
+        """Poll one device now, out of turn, and hand over what came; raise ReadFailed."""
+        polled = self._fleet.get(device.device_id)
+        if polled is None:
+            polled = PolledDevice(device, 0.0, device.is_on_battery)
+            self._fleet[device.device_id] = polled
+        arrival = await polled.poll(self._tools)
+        await self._hand_over(arrival)
+        return arrival
+
+    async def _end_running(self) -> None:
+        tasks = {polled.task for polled in self._running if polled.task is not None}
+        if tasks:
+            patience = max(polled.device.deadline_seconds for polled in self._running)
+            _, late = await asyncio.wait(tasks, timeout=patience)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _reload(self, thread: ThreadPoolExecutor) -> None:
+        """Take over the devices as the database knows them now."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_LOAD_SECONDS):
+                devices = await loop.run_in_executor(thread, self._load)
+        except Exception:
+            if not self._load_failed:
+                known = len(self._fleet)
+                log.exception("the devices cannot be loaded; going on with the %d known", known)
+            self._load_failed = True
+            return
+        if self._load_failed:
+            log.info("the devices can be loaded again")
+        self._load_failed = False
+        self._take_over(devices, loop.time())
+
+    def _take_over(self, devices: Sequence[KnownDevice], now: float) -> None:
+        wanted = {device.device_id: device for device in devices if device.protocol != "mqtt"}
+        for device_id in self._fleet.keys() - wanted.keys():
+            self._fleet.pop(device_id).leave(self._tools)
+        for device_id, device in wanted.items():
+            known = self._fleet.get(device_id)
+            if known is not None:
+                known.change(device)
+                continue
+            interval = rhythm(device.poll_seconds, on_battery=device.is_on_battery)
+            due = now + first_wait(device_id, interval)
+            polled = self._fleet[device_id] = PolledDevice(device, due, device.is_on_battery)
+            self._push(polled, due)
+        self.counters.devices = len(self._fleet)
+        self._dispatch()
+
+    def _push(self, polled: PolledDevice, at: float) -> None:
+        self._pushed += 1
+        heapq.heappush(self._heap, (at, self._pushed, polled))
+
+    def _dispatch(self) -> None:
+        """Start what is due, as far as there is room, and set the timer to what is due next."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._is_stopping:
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time() + _SLACK_SECONDS
+        heap = self._heap
+        self._is_full = False
+        while heap and heap[0][0] <= now:
+            if len(self._running) >= self._in_flight:
+                self._is_full = True
+                break
+            polled = heapq.heappop(heap)[2]
+            if polled.is_gone:
+                continue
+            is_meeting = polled.plan is None
+            if is_meeting and self._meeting * _MEETING_SHARE >= self._in_flight:
+                self._push(polled, now + _MEETING_LATER_SECONDS)
+                continue
+            self._running.add(polled)
+            self._meeting += is_meeting
+            polled.task = loop.create_task(self._cycle(polled, is_meeting=is_meeting))
+        self.counters.in_flight = len(self._running)
+        if heap and not self._is_full:
+            self._timer = loop.call_at(heap[0][0], self._dispatch)
+
+    async def _cycle(self, polled: PolledDevice, *, is_meeting: bool) -> None:
+        """Poll a device, hand over what came, and put it back into the schedule."""
+        try:
+            arrival = await self._polled(polled)
+            if arrival is not None:
+                await self._hand_over(arrival)
+        finally:
+            polled.task = None
+            self._running.discard(polled)
+            self._meeting -= is_meeting
+            self._put_back(polled)
+
+    async def _polled(self, polled: PolledDevice) -> Arrival | None:
+        """Poll a device; a failure makes it back off, and the rest goes on."""
+        tools = self._tools
+        try:
+            arrival = await polled.poll(tools)
+        except ReadFailed as failure:
+            return polled.fail(tools, failure.kind.value, failure.detail)
+        except DeviceMisrecorded as wrong:
+            return polled.fail(tools, "misrecorded", str(wrong))
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # the loop's edge; a panic of a library is no Exception
+            if not polled.failures:
+                log.exception("polling device %s failed", polled.device.key)
+            return polled.fail(tools, "error", f"{type(error).__name__}: {error}")
+        polled.succeed(tools)
+        return arrival
+
+    async def _hand_over(self, arrival: Arrival) -> None:
+        if self._offer(arrival):
+            return
+        self.counters.queue_full += 1
+        try:
+            while not self._offer(arrival):  # noqa: ASYNC110 - the queue belongs to a thread
+                await asyncio.sleep(_QUEUE_FULL_SECONDS)
+        except asyncio.CancelledError:
+            self.counters.dropped_at_stop += 1
+            raise
+
+    def _put_back(self, polled: PolledDevice) -> None:
+        if not polled.is_gone:
+            now = asyncio.get_running_loop().time()
+            polled.due, skipped = next_due(polled.due, polled.wait, now)
+            self.counters.skipped_ticks += skipped
+            self._push(polled, polled.due)
+        if self._is_full or self._timer is None or self._heap[0][0] < self._timer.when():
+            self._dispatch()

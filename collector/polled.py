@@ -1,0 +1,300 @@
+"""One polled device: what is known of it between polls, and one poll of it.
+
+When it is polled, and what becomes of the result, is `collector.poll`. How to ask is
+`collector.readers`, the first meeting `collector.probe`, what values mean `collector.convert`.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from collector.address import Address, SnmpAddress, parse_address
+from collector.arrival import Arrival
+from collector.convert import Decoded, decode
+from collector.credentials import parse_credentials
+from collector.marks import decode_identity
+from collector.plan import Plan
+from collector.probe import Met
+from collector.raw import CardMemory, Failure, Habits, RawReply, ReadFailed, Ref
+from collector.schedule import rhythm, wait_after
+from collector.store import KnownDevice
+from rules.facts import Identity, Reading, Rejection, Source, Value
+from rules.points import POINTS, Pace
+
+log = logging.getLogger(__name__)
+
+FULL_SECONDS = 86_400.0
+"""How often slow points and identity are read."""
+FULL_AGAIN_SECONDS = 3_600.0
+"""When a full read that was cut short is tried again."""
+REPEAT_SECONDS = 3_600.0
+"""How often a value that is refused on each poll is quarantined; each is counted."""
+SILENT_FAILURES = 2
+"""A datagram may get lost; when two polls in a row fail, the device cannot be read."""
+
+_UPTIME = "1.3.6.1.2.1.1.3.0"
+_FULL_PATIENCE = 3.0  # a full read may take this many deadlines
+_SLOW = frozenset(point.column for point in POINTS if point.pace is Pace.SLOW)
+_BAD_INPUT = frozenset({Failure.MALFORMED.value, Failure.AUTH.value, Failure.UNSUPPORTED.value})
+"""Failures that are bad input rather than silence: they are quarantined once a streak."""
+
+
+class DeviceMisrecorded(Exception):
+    """A device's record cannot be used: its address is wrong or its credentials do not open."""
+
+
+class Read(Protocol):
+    """How a reader is called, see `collector.readers.read`."""
+
+    async def __call__(  # noqa: D102 - the class says it
+        self,
+        address: Address,
+        refs: Iterable[Ref],
+        *,
+        memory: CardMemory,
+        deadline: float,
+        habits: Habits | None,
+    ) -> RawReply: ...
+
+
+class Meet(Protocol):
+    """How a device is met for the first time, see `collector.probe.meet`."""
+
+    async def __call__(  # noqa: D102 - the class says it
+        self, address: Address, profile: str | None, *, memory: CardMemory
+    ) -> Met: ...
+
+
+@dataclass(slots=True)
+class PollCounters:
+    """What polling did since it started, and how it stands, for metrics."""
+
+    polls: int = 0
+    readings: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    rejections: Counter[str] = field(default_factory=Counter)
+    skipped_ticks: int = 0
+    queue_full: int = 0
+    dropped_at_stop: int = 0
+    devices: int = 0
+    in_flight: int = 0
+    unreachable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every device is polled with."""
+
+    read: Read
+    meet: Meet
+    unseal: Callable[[bytes], str]
+    now: Callable[[], datetime]
+    counters: PollCounters
+
+
+@dataclass(slots=True, eq=False)
+class PolledDevice:
+    """A device between its polls; `due` and `full_due` are the loop's time."""
+
+    device: KnownDevice
+    due: float
+    on_battery: bool
+    address: Address | None = None
+    plan: Plan | None = None
+    memory: CardMemory | None = None
+    slow: Mapping[str, Value] = field(default_factory=dict)
+    full_due: float = 0.0
+    uptime: int = 0
+    failures: int = 0
+    failing_since: datetime | None = None
+    quarantined: frozenset[str] = frozenset()
+    refused: dict[tuple[str | None, str], float] | None = None
+    is_gone: bool = False
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def interval(self) -> float:
+        """The seconds between two polls as things stand."""
+        return rhythm(self.device.poll_seconds, on_battery=self.on_battery)
+
+    @property
+    def wait(self) -> float:
+        """The seconds until the next poll, longer while polls fail."""
+        return wait_after(self.failures, self.interval) if self.failures else self.interval
+
+    def change(self, device: KnownDevice) -> None:
+        """Take over a changed record; a device that is elsewhere or another is met again."""
+        old = self.device
+        if device == old:
+            return
+        self.device = device
+        found = self.plan.profile.name if self.plan is not None else None
+        if (
+            device.address != old.address
+            or device.sealed_credentials != old.sealed_credentials
+            or device.profile not in (old.profile, found)
+        ):
+            self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget how the device is to be asked: it is met again on its next poll."""
+        self.address = self.plan = self.memory = None
+        self.slow, self.refused = {}, None
+
+    async def poll(self, tools: Tools) -> Arrival:
+        """Read the device once; raise ReadFailed or DeviceMisrecorded.
+
+        1. A device not met yet is met.
+        2. Fast points are read each time; slow points and identity too, daily and after a restart.
+        """
+        tools.counters.polls += 1
+        device = self.device
+        if self.address is None:
+            self.address, self.memory = _address_of(device, tools), CardMemory()
+        address, plan, memory = self.address, self.plan, self.memory or CardMemory()
+        if plan is None:
+            return await self._first_poll(tools, address, memory)
+        now = asyncio.get_running_loop().time()
+        is_full = now >= self.full_due
+        refs: tuple[Ref, ...] = plan.fast_refs
+        deadline = device.deadline_seconds
+        if is_full:
+            refs = (*refs, *plan.slow_refs, *plan.identity_refs)
+            deadline *= _FULL_PATIENCE
+        if isinstance(address, SnmpAddress):
+            refs = (*refs, _UPTIME)
+        reply = await tools.read(
+            address, refs, memory=memory, deadline=deadline, habits=plan.habits
+        )
+        values = reply.values
+        if not values:
+            self.begin_anew()
+            raise ReadFailed(
+                Failure.UNSUPPORTED, f"{device.address} has nothing of profile {plan.profile.name}"
+            )
+        identity = None
+        if is_full:
+            self.full_due = now + (FULL_AGAIN_SECONDS if reply.problems else FULL_SECONDS)
+            identity = decode_identity(plan, values)
+        uptime = values.get(_UPTIME)
+        if isinstance(uptime, int):
+            if uptime < self.uptime:
+                self.full_due = 0.0  # restarted: it may be another unit, or have other firmware
+            self.uptime = uptime
+        return self._arrival(tools, decode(plan, values, self.slow), identity)
+
+    async def _first_poll(self, tools: Tools, address: Address, memory: CardMemory) -> Arrival:
+        device = self.device
+        if isinstance(address, SnmpAddress):
+            # One short question first: a dead device must not hold a place for a whole meeting.
+            await tools.read(
+                address, (_UPTIME,), memory=memory, deadline=device.deadline_seconds, habits=None
+            )
+        met = await tools.meet(address, device.profile, memory=memory)
+        if self.address is address:  # else its record changed meanwhile
+            self.plan = met.plan
+            self.full_due = asyncio.get_running_loop().time() + FULL_SECONDS
+            self.uptime = 0
+        name = met.identified.profile_name
+        profile = None if name == device.profile else name
+        return self._arrival(tools, met.decoded, met.identity, profile)
+
+    def _arrival(
+        self, tools: Tools, decoded: Decoded, identity: Identity | None, profile: str | None = None
+    ) -> Arrival:
+        points = decoded.points
+        on_battery = points.get("status_on_battery")
+        if isinstance(on_battery, bool):
+            self.on_battery = on_battery
+        if not _SLOW.isdisjoint(points):
+            slow = {column: value for column, value in points.items() if column in _SLOW}
+            self.slow = {**self.slow, **slow}
+        device, at = self.device, tools.now()
+        reading = Reading(
+            device_id=device.device_id,
+            observed_at=at,
+            received_at=at,
+            points=points,
+            extra=decoded.extra,
+            source=Source.POLL,
+            stays_valid_seconds=3 * self.interval + device.deadline_seconds,
+        )
+        tools.counters.readings += 1
+        return Arrival(
+            device_key=device.key,
+            received_at=at,
+            source=device.protocol,
+            device_id=device.device_id,
+            reading=reading,
+            rejections=self._news(tools, decoded.rejections) if decoded.rejections else (),
+            identity=identity,
+            profile=profile,
+        )
+
+    def _news(self, tools: Tools, rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:
+        """Count refused values and return those not quarantined within the hour."""
+        now = asyncio.get_running_loop().time()
+        told = self.refused = self.refused or {}
+        news = []
+        for rejection in rejections:
+            tools.counters.rejections[rejection.reason] += 1
+            key = (rejection.point, rejection.reason)
+            if now >= told.get(key, 0.0):
+                told[key] = now + REPEAT_SECONDS
+                news.append(rejection)
+        return tuple(news)
+
+    def fail(self, tools: Tools, kind: str, detail: str) -> Arrival | None:
+        """Note a failed poll, told once a streak; return what is to be quarantined of it."""
+        tools.counters.failures[kind] += 1
+        self.failures += 1
+        at = tools.now()
+        self.failing_since = self.failing_since or at
+        if self.failures == SILENT_FAILURES and not self.is_gone:
+            tools.counters.unreachable += 1
+            since = self.failing_since.isoformat(timespec="seconds")
+            log.warning("device %s cannot be read since %s: %s", self.device.key, since, detail)
+        if kind not in _BAD_INPUT or kind in self.quarantined:
+            return None
+        self.quarantined |= {kind}
+        return Arrival(
+            device_key=self.device.key,
+            received_at=at,
+            source=self.device.protocol,
+            device_id=self.device.device_id,
+            rejections=(Rejection(None, "", kind, detail),),
+        )
+
+    def succeed(self, tools: Tools) -> None:
+        """Note that the device was read; told when it could not be before."""
+        if not self.failures:
+            return
+        if self.failures >= SILENT_FAILURES and self.failing_since is not None:
+            since = self.failing_since.isoformat(timespec="seconds")
+            log.info(
+                "device %s can be read again, for the first time since %s", self.device.key, since
+            )
+        self._count_out(tools)
+        self.failures, self.failing_since, self.quarantined = 0, None, frozenset()
+
+    def leave(self, tools: Tools) -> None:
+        """Note that the device is no longer polled."""
+        self._count_out(tools)
+        self.is_gone = True
+
+    def _count_out(self, tools: Tools) -> None:
+        if self.failures >= SILENT_FAILURES and not self.is_gone:
+            tools.counters.unreachable -= 1
+
+
+def _address_of(device: KnownDevice, tools: Tools) -> Address:
+    try:
+        sealed = device.sealed_credentials
+        secret = None if sealed is None else parse_credentials(tools.unseal(sealed))
+        return parse_address(device.address, secret)
+    except ValueError as invalid:
+        raise DeviceMisrecorded(str(invalid)) from invalid
