@@ -4,7 +4,7 @@ Who a user is (passwords, tokens) is decided in `auth`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -33,6 +33,7 @@ class AppConfig:
 
     `listen_dsn` is where events are listened for (role ridethrough_api), None: no live updates but
     the look every five seconds. `raw_days` bounds how far back raw readings are offered.
+    `encryption_key` seals contacts' channels, None: none can be kept.
     """
 
     listen_dsn: str | None = None
@@ -41,6 +42,7 @@ class AppConfig:
     session_life: timedelta = timedelta(days=14)
     token_life: timedelta = timedelta(hours=12)
     raw_days: int = 14
+    encryption_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

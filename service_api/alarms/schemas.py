@@ -103,5 +103,5 @@ class ClosingForm(Form):
 class SelectionForm(Form):
     """What is done to the alarms that are ticked on the page."""
 
-    ids: list[int] = []
+    ids: list[int] = Field(default_factory=list)
     next: str = "/alarms"

@@ -191,7 +191,7 @@ def show_ticket(
         request,
         "tickets/ticket.html",
         ticket=ticket,
-        k=ticket.summary,
+        k=ticket,
         alarms=_alarms(connection, ticket),
         order=work.order_of(connection, ticket_id),
         closing_codes=rule_operations.CLOSING_CODES,

@@ -78,7 +78,7 @@ class PriorityTerm:
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(TicketSummary):
     """A ticket with why it was opened, what was promised, and its log.
 
     `reason` has the rule, the condition, the readings that made it hold and when they were
@@ -86,7 +86,6 @@ class Ticket:
     condition with whether it holds.
     """
 
-    summary: TicketSummary
     reason: dict[str, Any]
     readings_now: dict[str, Any]
     readings_now_at: datetime | None

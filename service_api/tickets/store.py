@@ -1,7 +1,7 @@
 """Read tickets as the asker may see them; `rules.operations` writes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -163,7 +163,7 @@ def ticket(connection: Connection, ticket_id: int, now: datetime) -> Ticket:
     terms = [PriorityTerm(**term) for term in more.pop("priority_terms")]
     readings_now, readings_now_at = _readings_now(connection, summary.device_id, more["reason"])
     return Ticket(
-        summary=summary,
+        **{field.name: getattr(summary, field.name) for field in fields(TicketSummary)},
         readings_now=readings_now,
         readings_now_at=readings_now_at,
         priority_terms=terms,

@@ -15,7 +15,7 @@ SHORTEST_PASSWORD = 10
 
 
 class UserRefused(Invalid):
-    """This user cannot be made; the message is one line for a person."""
+    """A user that cannot be made; the message is one line for a person."""
 
     def __str__(self) -> str:
         """Return the line."""
