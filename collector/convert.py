@@ -5,6 +5,7 @@ follows from several points together is `collector.settle`, who a unit is `colle
 documents keyed by point names `collector.names`. No I/O.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -279,6 +280,9 @@ def _encode_flags(plan: Plan, points: Mapping[str, Value]) -> dict[Ref, Encoded]
         held.update(_alarm_rows(plan.alarms, points))
     else:
         wanted_elsewhere = set(wanted)
+    tellers = Counter(flag for state in plan.states for flag in state.told)
+    # A low battery is told by the thresholds too.
+    rare = {flag for flag in wanted - {"status_low_battery"} if tellers[flag] == 1}
     # Sources that can say several things at once go first; codes say what is then left.
     for state in sorted(plan.states, key=lambda state: not state.bits):
         if state.told.keys().isdisjoint(points) and not any(k in points for k, _ in state.texts):
@@ -288,7 +292,7 @@ def _encode_flags(plan: Plan, points: Mapping[str, Value]) -> dict[Ref, Encoded]
             pattern = _bits_for(state, wanted)
             wanted_elsewhere -= state.told.keys()
         else:
-            pattern = _code_for(state, points, wanted, wanted_elsewhere)
+            pattern = _code_for(state, points, wanted, wanted_elsewhere, rare)
             wanted_elsewhere -= set(state.codes.get(pattern or 0) or ())
         if pattern is not None:
             kind = "string" if state.text01 else state.type
@@ -325,25 +329,30 @@ def _bits_for(state: StateStep, wanted: set[str]) -> int | str:
 
 
 def _code_for(
-    state: StateStep, points: Mapping[str, Value], wanted: set[str], urgent: set[str]
+    state: StateStep,
+    points: Mapping[str, Value],
+    wanted: set[str],
+    urgent: set[str],
+    rare: set[str],
 ) -> int | None:
-    """Return the code that raises wanted flags and no other, the urgent ones above all.
+    """Return the code that raises wanted flags and no other, the rare and urgent above all.
 
     No code is chosen that spells another text than the wanted one, and a text nobody asked for is
     spelled only where an urgent flag has no other way.
     """
-    must = not urgent.isdisjoint(state.told)
-    best: tuple[tuple[int, int, int, bool], int] | None = None
+    best: tuple[tuple[int, int, int, int, bool], int] | None = None
     spelled_codes = (code for _, table in state.texts for code in table)
     for code in dict.fromkeys([*state.codes, *spelled_codes]):
         raised = state.codes.get(code) or ()
+        needed = urgent.intersection(raised)
         spelled = [(key, table[code]) for key, table in state.texts if code in table]
         if not wanted.issuperset(raised) or not all(
-            points[key] == text if key in points else must for key, text in spelled
+            points[key] == text if key in points else needed for key, text in spelled
         ):
             continue
+        asked = sum(key in points for key, _ in spelled)
         speaks = not state.codes or state.codes.get(code) is not None
-        score = (len(spelled), len(urgent.intersection(raised)), len(raised), speaks)
+        score = (asked, len(needed & rare), len(needed), len(raised), speaks)
         if best is None or score > best[0]:
             best = (score, code)
     return None if best is None else best[1]
