@@ -21,6 +21,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 
 from service_api.database import visibility_of
 from service_api.errors import TooMany
+from service_api.language import msg
 
 SESSION_COOKIE = "session"
 
@@ -179,7 +180,7 @@ class Limiter:
                 if failed and len(failed) >= self.ALLOWED:
                     wait = failed[0] + self.WINDOW - now
                     raise TooMany(
-                        "Too many wrong passwords. Wait a few minutes.",
+                        msg("Too many wrong passwords. Wait a few minutes."),
                         retry_seconds=max(1, int(wait.total_seconds())),
                     )
 

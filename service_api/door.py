@@ -169,7 +169,7 @@ def show_login(request: Request, next: str = "/") -> Response:  # noqa: A002 - t
 def log_in(request: Request, form: Annotated[LoginForm, FormBody()]) -> Response:
     """Open a session, or say no without saying why."""
     if not is_same_origin(request):
-        raise Forbidden("This form is not from this site.")
+        raise Forbidden(msg("This form is not from this site."))
     here = wiring(request)
     target = local_target(form.next)
     with here.pool.connection() as connection:
@@ -216,7 +216,7 @@ def set_preferences(
 ) -> Response:
     """Keep the chosen language or theme in this browser, the language with the user too."""
     if not is_same_origin(request):
-        raise Forbidden("This form is not from this site.")
+        raise Forbidden(msg("This form is not from this site."))
     response = RedirectResponse(local_target(form.next), HTTPStatus.SEE_OTHER)
     here = wiring(request)
     for cookie, value in ((LANGUAGE_COOKIE, form.language), (THEME_COOKIE, form.theme)):

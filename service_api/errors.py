@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from rules.operations import NotThere, OperationRefused
+from service_api.language import msg
 from service_api.pages import render
 
 log = logging.getLogger(__name__)
@@ -35,44 +36,44 @@ class Problem(Exception):
 class NotLoggedIn(Problem):
     """Nobody is known by this request: 401, or the login page."""
 
-    def __init__(self, detail: str = "Log in, or send a bearer token or an API key.") -> None:
-        super().__init__(HTTPStatus.UNAUTHORIZED, "Not logged in", detail)
+    def __init__(self, detail: str = msg("Log in, or send a bearer token or an API key.")) -> None:
+        super().__init__(HTTPStatus.UNAUTHORIZED, msg("Not logged in"), detail)
         self.headers = {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(Problem):
     """The user is known and may not do this."""
 
-    def __init__(self, detail: str = "Your role does not allow this.") -> None:
-        super().__init__(HTTPStatus.FORBIDDEN, "Not allowed", detail)
+    def __init__(self, detail: str = msg("Your role does not allow this.")) -> None:
+        super().__init__(HTTPStatus.FORBIDDEN, msg("Not allowed"), detail)
 
 
 class NotFound(Problem):
     """There is no such thing, or none that this user may see: the two are not told apart."""
 
-    def __init__(self, detail: str = "There is nothing at this address.") -> None:
-        super().__init__(HTTPStatus.NOT_FOUND, "Not found", detail)
+    def __init__(self, detail: str = msg("There is nothing at this address.")) -> None:
+        super().__init__(HTTPStatus.NOT_FOUND, msg("Not found"), detail)
 
 
 class Conflict(Problem):
     """The thing is not in a state that allows this."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(HTTPStatus.CONFLICT, "Not possible now", detail)
+        super().__init__(HTTPStatus.CONFLICT, msg("Not possible now"), detail)
 
 
 class Invalid(Problem):
     """What was sent cannot be used; the detail says what is wrong and what would be right."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, "Not valid", detail)
+        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, msg("Not valid"), detail)
 
 
 class TooMany(Problem):
     """Asked too often; `retry_seconds` says when to try again."""
 
     def __init__(self, detail: str, *, retry_seconds: int) -> None:
-        super().__init__(HTTPStatus.TOO_MANY_REQUESTS, "Too many attempts", detail)
+        super().__init__(HTTPStatus.TOO_MANY_REQUESTS, msg("Too many attempts"), detail)
         self.headers = {"Retry-After": str(retry_seconds)}
 
 
@@ -184,8 +185,8 @@ def _database_away(request: Request, error: Exception) -> Response:
     log.warning("the database did not answer: %s", error)
     problem = Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "Temporarily unavailable",
-        "The database does not answer at the moment. Try again in a few seconds.",
+        msg("Temporarily unavailable"),
+        msg("The database does not answer at the moment. Try again in a few seconds."),
     )
     problem.headers = {"Retry-After": "5"}
     return _answer(request, problem)
@@ -197,8 +198,8 @@ def _unexpected(request: Request, error: Exception) -> Response:
         request,
         Problem(
             HTTPStatus.INTERNAL_SERVER_ERROR,
-            "Something went wrong",
-            "The fault is ours and has been recorded. Try again; nothing was changed.",
+            msg("Something went wrong"),
+            msg("The fault is ours and has been recorded. Try again; nothing was changed."),
         ),
     )
 

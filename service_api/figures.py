@@ -11,7 +11,7 @@ from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 
 from rules.points import BY_COLUMN
-from service_api.language import translate
+from service_api.language import msg, translate
 
 _LOCALE = {"en": "en_GB", "zh": "zh_Hans_CN"}
 _PATTERN = {
@@ -62,7 +62,7 @@ def point_value(language: str, column: str, value: object) -> str:
         return MISSING
     point = BY_COLUMN.get(column)
     if isinstance(value, bool):
-        return translate(language, "yes") if value else translate(language, "no")
+        return translate(language, msg("yes")) if value else translate(language, msg("no"))
     if isinstance(value, int | float):
         unit = "s" if column == "seconds_since_seen" else point.unit if point else ""
         return quantity(language, value, unit)
@@ -72,7 +72,7 @@ def point_value(language: str, column: str, value: object) -> str:
 def point_name(language: str, column: str) -> str:
     """Write what a column means."""
     if column == "seconds_since_seen":
-        return translate(language, "Time since last heard")
+        return translate(language, msg("Time since last heard"))
     point = BY_COLUMN.get(column)
     if point is None:
         return column
@@ -91,18 +91,18 @@ def duration(language: str, seconds: float | timedelta | None) -> str:
         return translate(language, text, **values)
 
     if seconds < MINUTE:
-        return say("%(n)s s", n=int(seconds))
+        return say(msg("%(n)s s"), n=int(seconds))
     if seconds < HOUR:
-        return say("%(n)s min", n=int(seconds // MINUTE))
+        return say(msg("%(n)s min"), n=int(seconds // MINUTE))
     if seconds < DAY:
         hours, minutes = int(seconds // HOUR), int(seconds % HOUR // MINUTE)
         if minutes and hours < 10:
-            return say("%(h)s h %(m)s min", h=hours, m=minutes)
-        return say("%(n)s h", n=hours)
+            return say(msg("%(h)s h %(m)s min"), h=hours, m=minutes)
+        return say(msg("%(n)s h"), n=hours)
     days, hours = int(seconds // DAY), int(seconds % DAY // HOUR)
     if hours and days < 7:
-        return say("%(d)s d %(h)s h", d=days, h=hours)
-    return say("%(n)s d", n=days)
+        return say(msg("%(d)s d %(h)s h"), d=days, h=hours)
+    return say(msg("%(n)s d"), n=days)
 
 
 def moment(language: str, at: datetime | None, time_zone: str | None = None) -> str:
@@ -135,10 +135,10 @@ def ago(language: str, at: datetime | None, now: datetime) -> str:
         return MISSING
     seconds = (now - at).total_seconds()
     if abs(seconds) < 1:
-        return translate(language, "just now")
+        return translate(language, msg("just now"))
     if seconds < 0:
-        return translate(language, "in %(time)s", time=duration(language, -seconds))
-    return translate(language, "%(time)s ago", time=duration(language, seconds))
+        return translate(language, msg("in %(time)s"), time=duration(language, -seconds))
+    return translate(language, msg("%(time)s ago"), time=duration(language, seconds))
 
 
 def bound(function: Callable[..., str], language: str) -> Callable[..., str]:

@@ -17,6 +17,7 @@ from service_api.auth import Limiter, Login, User, credentials_of, user_of
 from service_api.database import request_transaction
 from service_api.errors import Forbidden, NotLoggedIn
 from service_api.events import Hub
+from service_api.language import msg
 
 Role: TypeAlias = Literal["admin", "dispatcher", "engineer", "customer", "integrator"]
 Connection: TypeAlias = psycopg.Connection[TupleRow]
@@ -106,7 +107,7 @@ def _current_user(
         and request.method not in SAFE_METHODS
         and not (is_same_origin(request) and sent.allows_form(form_token))
     ):
-        raise Forbidden("This form is not from this session. Load the page again and repeat.")
+        raise Forbidden(msg("This form is not from this session. Load the page again and repeat."))
     request.state.user = user
     request.state.login = sent
     return user
