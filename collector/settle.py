@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from rules.facts import Value
 
 _LINES = ("l1", "l2", "l3")
+_ON_MAINS_ONLY = frozenset({"status_boost", "status_trim", "status_eco"})
 _IDLE_CHARGE = 20.0
 
 
@@ -16,7 +17,8 @@ def settle(points: dict[str, Value], known: Mapping[str, Value], lines: int = 1)
     """Complete points in place; `known` are earlier slow points by column, for the thresholds.
 
     1. While the card has lost its UPS it repeats old values: only the loss is kept.
-    2. A unit on bypass that names no source is on mains.
+    2. A unit on battery is not on mains, whatever an older object still says; a unit on bypass
+       that names no source is on mains.
     3. A runtime of 0 on a charged unit with mains is a card that does not know.
     4. A unit on battery at or below a threshold has a low battery, even if the card never says so.
     5. A failed self-test asks for new batteries.
@@ -26,6 +28,9 @@ def settle(points: dict[str, Value], known: Mapping[str, Value], lines: int = 1)
         points.clear()
         points["alarm_comm_lost"] = True
         return
+    if points.get("status_on_battery") is True and points.get("status_on_line") is True:
+        points["status_on_line"] = False
+        points.update(dict.fromkeys(_ON_MAINS_ONLY & points.keys(), False))
     if (
         points.get("status_bypass") is True
         and points.get("status_on_line") is not True

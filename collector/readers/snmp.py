@@ -284,14 +284,14 @@ class _Poll:
     async def _lacks_all(self, oids: list[str]) -> bool:
         """Tell whether an empty answer means that all are absent rather than an error.
 
-        Asked together with an object known to be there, it comes back alone if so. Version 1
+        Asked before an object known to be there, that one comes back alone if so. Version 1
         has only the error, so there the halves tell.
         """
         if self.address.version == "1":
             return False
         witness = next((ref for ref in self.values if isinstance(ref, str)), OBJECT_ID)
         witness = self.memory.aliases.get(witness, witness)
-        got = await self._get([witness, *oids])
+        got = await self._get([*oids, witness])
         return bool(got) and set(got or ()) == {witness}
 
     def _note_absent(self, refs: Iterable[Ref], seconds: float) -> None:

@@ -46,7 +46,8 @@ def state_of(plan, chance: Random):
         for flag in plan.alarms.told:
             points.setdefault(flag, False)
         for row in chance.sample(sorted(plan.alarms.codes), chance.choice((0, 0, 1, 3))):
-            points |= dict.fromkeys(plan.alarms.codes[row], True)
+            if _POWER.isdisjoint(plan.alarms.codes[row]):
+                points |= dict.fromkeys(plan.alarms.codes[row], True)
     for step in preferred.values():
         if step.by_state and step.key in points:
             current = signed(points, points.pop(step.key))

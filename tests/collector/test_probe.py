@@ -260,7 +260,18 @@ CAPTURES = os.environ.get("RIDETHROUGH_CAPTURES", "")
         ("generex-ups_cs121", "rfc1628", {"output.L1.current": 80, "battery.voltage": 273}),
         # Idle lines at -4 and -26 W are lines at 0 W.
         ("generex-ups_cs141", "rfc1628", {"ups.realpower": 469, "status.bypass": True}),
-        ("netmanplus_204", "rfc1628", {"output.voltage": 231, "ups.load": 8, "input.voltage": 242}),
+        ("cyberpower", "cyberpower", {"battery.runtime": 1_740, "output.voltage": 120.2}),
+        ("deltaups", "delta", {"ups.load": 79, "battery.voltage": 41.2, "ups.realpower": 951}),
+        ("dell-ups_rack3750w", "dell", {"battery.runtime": 11_179, "ups.realpower": 307}),
+        ("eaton-mgeups_93ps", "eaton-mge", {"output.L3.current": 8.6, "ups.L2.load": 19}),
+        ("liebert_apm", "liebert", {"output.L2-N.voltage": 231, "input.L2.current": 40}),
+        ("linux_ups-nut", "nut-agent", {"input.voltage": 252, "battery.runtime": 2_280}),
+        ("netagent2", "netagent", {"input.L3-N.voltage": 237.9, "ups.L1.load": 23.5}),
+        ("powerwalker", "powerwalker", {"input.voltage": 238.2, "battery.runtime": 36_000}),
+        ("poweralert_ups", "tripplite", {"input.voltage": 210.9, "output.current": 1.4}),
+        # 65535 minutes is no runtime, and 0 °C no battery sensor.
+        ("socomec-ups", "socomec", {"battery.runtime": None, "battery.temperature": None}),
+        ("netmanplus_204", "riello", {"output.voltage": 231, "ups.load": 8, "input.voltage": 242}),
     ],
 )
 def test_a_recording_of_a_real_unit_is_read_right(name, profile, points):

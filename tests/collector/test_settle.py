@@ -39,6 +39,12 @@ def test_a_card_that_lost_its_unit_tells_nothing_else():
     assert points == {"alarm_comm_lost": True}
 
 
+def test_battery_wins_over_mains():
+    points = {"status_on_battery": True, "status_on_line": True}
+    settle(points, {})
+    assert points == {"status_on_battery": True, "status_on_line": False}
+
+
 def test_bypass_without_a_source_is_on_mains():
     points = {"status_bypass": True, "status_on_line": False, "status_on_battery": False}
     settle(points, {})
