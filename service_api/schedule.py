@@ -39,11 +39,14 @@ class Job:
         return now - (now - _EPOCH - self.after) % self.every
 
 
-def run_due(pool: ConnectionPool, job: Job, *, now: datetime, again: bool = False) -> str | None:
+def run_due(
+    pool: ConnectionPool, job: Job, *, clock: Callable[[], datetime], again: bool = False
+) -> str | None:
     """Run a job if nobody has run its current slot; returns what it said, None if not its turn.
 
     `again` runs it whether or not the slot was done: `ridethrough job run`.
     """
+    now = clock()
     due_at = now if again else job.slot(now)
     with pool.connection() as connection:
         if not _claim(connection, job.name, due_at, now):
@@ -53,10 +56,10 @@ def run_due(pool: ConnectionPool, job: Job, *, now: datetime, again: bool = Fals
     except Exception as error:
         log.exception("job %s failed", job.name)
         with pool.connection() as connection:
-            _finish(connection, job.name, due_at, now, f"{error}\n{traceback.format_exc()}")
+            _finish(connection, job.name, due_at, clock(), f"{error}\n{traceback.format_exc()}")
         raise
     with pool.connection() as connection:
-        _finish(connection, job.name, due_at, now, None)
+        _finish(connection, job.name, due_at, clock(), None)
     return said
 
 
@@ -124,7 +127,7 @@ class Scheduler:
 
     def _wake(self, job: Job) -> None:
         try:
-            said = run_due(self._pool, job, now=self._now())
+            said = run_due(self._pool, job, clock=self._now)
         except Exception:  # noqa: BLE001 - the loop's edge: run_due has recorded it
             return
         if said:

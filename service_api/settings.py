@@ -1,5 +1,7 @@
 """Settings: environment variables `RIDETHROUGH_…`, read in one place and checked first."""
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -30,7 +32,11 @@ class Settings(BaseSettings):
     mqtt_url: SecretStr | None = Field(
         default=None, description="mqtt://user:password@host:1883, or mqtts://"
     )
-    mqtt_version: int = Field(default=5, description="5, or 3 for MQTT 3.1.1")
+    mqtt_version: Literal[3, 5] = Field(default=5, description="5, or 3 for MQTT 3.1.1")
+    mqtt_client_id: str = Field(
+        default="ridethrough-ingest",
+        description="fixed, since the broker keeps what arrives while this client is away",
+    )
     host: str = "127.0.0.1"
     port: int = 8080
     public_url: str | None = Field(default=None, description="how people reach the pages")

@@ -1,0 +1,294 @@
+"""The demo: everything embedded on a simulated fleet, from the first start to Ctrl-C.
+
+Order of a start: database, broker, schema; on the first start the past (months of readings through
+the real ingest, quickly), users and master data; then the simulated units in a process of their
+own, and the daemon. A second start goes on where the first ended.
+"""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from psycopg_pool import ConnectionPool
+from pydantic import SecretStr
+
+from device_sims.fleet import SimUnit, import_csv, units, with_devices
+from device_sims.scenario import Scenario, load_scenario
+from service_api import demo_data, demo_past
+from service_api.daemon import ROLES, daemon
+from service_api.database import STAFF, migrate, open_pool, request_transaction
+from service_api.devices_csv import read_devices
+from service_api.devices_import import import_devices
+from service_api.embedded import EmbeddedPostgres
+from service_api.embedded_broker import EmbeddedBroker
+from service_api.secrets import Sealer
+from service_api.settings import Settings
+from service_api.users.operations import add_api_key, add_user
+from service_api.users.schemas import Role
+
+RAW_DAYS = 7
+UNITS_SECONDS = 20.0
+_FIRST_PORT, _LAST_PORT = 20_000, 32_000
+
+ROLES_OF_PEOPLE: tuple[Role, ...] = ("admin", "dispatcher", "engineer", "customer", "integrator")
+
+Say = Callable[[str], None]
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; one line says why."""
+
+
+def default_data_dir() -> Path:
+    """Return where the demo lives unless told otherwise.
+
+    Root's home is closed to the account that PostgreSQL must run as, so root's is elsewhere.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/ridethrough-demo")
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "ridethrough-demo"
+
+
+def run(
+    *,
+    data_dir: Path,
+    port: int,
+    devices: int,
+    now: Callable[[], datetime],
+    asked: threading.Event,
+    say: Say,
+) -> None:
+    """Run the demo until `asked` is set; leaves nothing running."""
+    _require_free(port)
+    say("Starting PostgreSQL and an MQTT broker …")
+    with ExitStack() as stack:
+        postgres = stack.enter_context(EmbeddedPostgres(data_dir))
+        broker = stack.enter_context(EmbeddedBroker(data_dir))
+        keys = postgres.secrets
+        migrate(postgres.dsn("owner"), ingest_password=keys["ingest"], api_password=keys["api"])
+        settings = Settings(
+            ingest_database_url=SecretStr(postgres.dsn("ingest")),
+            api_database_url=SecretStr(postgres.dsn("api")),
+            encryption_key=SecretStr(keys["encryption_key"]),
+            mqtt_url=SecretStr(broker.url),
+            mqtt_version=3,
+            host="127.0.0.1",
+            port=port,
+            raw_days=RAW_DAYS,
+        )
+        state = _State(data_dir / "demo.json")
+        url = f"http://127.0.0.1:{port}"
+        scenario = with_devices(load_scenario("demo"), devices)
+        first_port = _free_ports(len(scenario.units) + devices)
+        epoch = state.epoch or now()
+        fleet = units(scenario, epoch=epoch, base_port=first_port, mqtt_url=broker.url)
+        with _pools(settings) as (ingest_pool, api_pool):
+            _register(api_pool, scenario, fleet, settings, now())
+            if state.epoch is None:
+                _first_start(ingest_pool, api_pool, fleet, state, now, say)
+                state.epoch = epoch
+            state.write(url)
+        stack.enter_context(
+            _simulated(devices, first_port=first_port, mqtt_url=broker.url, epoch=epoch)
+        )
+        running = stack.enter_context(daemon(settings, ROLES, now=now))
+        _wait_until_answering(port, asked)
+        for line in state.welcome(url):
+            say(line)
+        running.wait(asked)
+        say("Stopping …")
+
+
+class _State:
+    """What the demo remembers beside its database: `demo.json`, readable by its owner only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept: dict[str, Any] = {}
+        if path.is_file():
+            self._kept = json.loads(path.read_text(encoding="utf-8"))
+
+    @property
+    def epoch(self) -> datetime | None:
+        """The day that the fleet's ages count back from; None before the first start is through."""
+        text = self._kept.get("epoch")
+        return None if text is None else datetime.fromisoformat(text)
+
+    @epoch.setter
+    def epoch(self, at: datetime) -> None:
+        self._kept["epoch"] = at.isoformat()
+
+    def add_login(self, role: str, name: str, password: str) -> None:
+        self._kept.setdefault("users", []).append(
+            {"role": role, "name": name, "password": password}
+        )
+
+    def set_api_key(self, key: str) -> None:
+        self._kept["api_key"] = key
+
+    def write(self, url: str) -> None:
+        """Write the file anew, never readable by others, never half."""
+        self._kept["url"] = url
+        draft = self._path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(self._kept, file, ensure_ascii=False, indent=2)
+        draft.replace(self._path)
+
+    def welcome(self, url: str) -> Iterator[str]:
+        """Yield what is printed once all is ready."""
+        yield ""
+        for user in self._kept["users"]:
+            yield f"  {user['role']:11} {user['name']:11} {user['password']}"
+        yield ""
+        yield f"Ready: {url} (logins above and in {self._path}). Ctrl-C ends it."
+
+
+@contextmanager
+def _pools(settings: Settings) -> Iterator[tuple[ConnectionPool, ConnectionPool]]:
+    if settings.ingest_database_url is None or settings.api_database_url is None:
+        raise DemoFailed("the demo's own settings are incomplete")
+    with (
+        open_pool(settings.ingest_database_url.get_secret_value(), most=4, name="demo") as ingest,
+        open_pool(settings.api_database_url.get_secret_value(), most=2, name="demo-api") as api,
+    ):
+        yield ingest, api
+
+
+def _register(
+    pool: ConnectionPool,
+    scenario: Scenario,
+    fleet: list[SimUnit],
+    settings: Settings,
+    now: datetime,
+) -> None:
+    """Register the fleet as any fleet is registered: by a CSV file."""
+    if settings.encryption_key is None:
+        raise DemoFailed("the demo's own settings are incomplete")
+    rows = read_devices(import_csv(scenario, fleet).encode(), today=now.date())
+    sealer = Sealer(settings.encryption_key.get_secret_value())
+    with pool.connection() as connection:
+        import_devices(connection, rows, sealer=sealer)
+
+
+def _first_start(
+    ingest_pool: ConnectionPool,
+    api_pool: ConnectionPool,
+    fleet: list[SimUnit],
+    state: _State,
+    now: Callable[[], datetime],
+    say: Say,
+) -> None:
+    with request_transaction(api_pool, STAFF) as connection:
+        demo_data.seed(connection, now=now())
+        customer_key = fleet[0].customer_key
+        for role in ROLES_OF_PEOPLE:
+            password = secrets.token_urlsafe(9)
+            user_id = add_user(
+                connection,
+                name=role,
+                password=password,
+                role=role,
+                customer_key=customer_key if role == "customer" else None,
+            )
+            state.add_login(role, role, password)
+            if role == "engineer":
+                demo_data.link_engineer(connection, user_id)
+            if role == "integrator":
+                key = add_api_key(connection, user_id=user_id, label="demo", now=now())
+                state.set_api_key(key)
+    say("Living through the past two months, quickly …")
+    readings = demo_past.feed(ingest_pool, fleet, until=now())
+    say(f"… {readings} readings stored and judged.")
+
+
+@contextmanager
+def _simulated(devices: int, *, first_port: int, mqtt_url: str, epoch: datetime) -> Iterator[None]:
+    """Serve the units from a process of their own, as they would be somewhere else."""
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [
+            sys.executable,
+            "-m",
+            "service_api.cli",
+            "sim",
+            "--scenario=demo",
+            f"--devices={devices}",
+            f"--base-port={first_port}",
+            f"--epoch={epoch.isoformat()}",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "RIDETHROUGH_MQTT_URL": mqtt_url},
+        start_new_session=True,
+    )
+    try:
+        _wait_for_units(process)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(UNITS_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _wait_for_units(process: "subprocess.Popen[str]") -> None:
+    if process.stdout is None:
+        raise DemoFailed("the simulated units have no output to wait for")
+    for line in process.stdout:
+        if "units are served" in line:
+            return
+    raise DemoFailed(f"the simulated units ended with status {process.wait()}")
+
+
+def _wait_until_answering(port: int, asked: threading.Event) -> None:
+    deadline = time.monotonic() + UNITS_SECONDS
+    while time.monotonic() < deadline and not asked.is_set():
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+
+
+def _require_free(port: int) -> None:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise DemoFailed(f"port {port} is taken: choose another with --port") from error
+
+
+def _free_ports(count: int) -> int:
+    """Return the first of `count` neighboring ports that are free for UDP and TCP."""
+    first = _FIRST_PORT
+    while first + count < _LAST_PORT:
+        taken = next((port for port in range(first, first + count) if not _is_free(port)), None)
+        if taken is None:
+            return first
+        first = taken + 1
+    raise DemoFailed(f"no {count} neighboring ports are free for the simulated units")
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with closing(socket.socket(socket.AF_INET, kind)) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True

@@ -1,0 +1,115 @@
+"""Examine an installation: settings, database, schema, broker, clock, disk."""
+
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from service_api.database import newest_version, schema_version
+from service_api.settings import Settings
+
+CONNECT_SECONDS = 5
+RAW_ROW_BYTES = 180
+"""A raw reading of 30 points on disk before compression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    is_good: bool
+    detail: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return the printed form."""
+        return asdict(self)
+
+
+def examine(settings: Settings, *, now: datetime) -> list[Finding]:
+    """Look at everything that can be looked at; each failure is a finding, not an error."""
+    return [
+        *_settings(settings),
+        *_database(settings, now),
+        *_broker(settings),
+        *_disk(),
+    ]
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    for name in ("ingest_database_url", "api_database_url", "encryption_key"):
+        is_set = getattr(settings, name) is not None
+        yield Finding(f"RIDETHROUGH_{name.upper()}", is_set, "set" if is_set else "not set")
+
+
+def _database(settings: Settings, now: datetime) -> Iterator[Finding]:
+    secret = settings.ingest_database_url
+    if secret is None:
+        return
+    try:
+        with psycopg.connect(secret.get_secret_value(), connect_timeout=CONNECT_SECONDS) as opened:
+            yield from _look_into(opened, settings, now)
+    except psycopg.Error as error:
+        yield Finding("database", is_good=False, detail=" ".join(str(error).split()))
+
+
+def _look_into(
+    connection: psycopg.Connection[TupleRow], settings: Settings, now: datetime
+) -> Iterator[Finding]:
+    def one(query: str) -> object:
+        row = connection.execute(query).fetchone()
+        return None if row is None else row[0]
+
+    yield Finding("database", is_good=True, detail=f"PostgreSQL {one('SHOW server_version')}")
+    found, wanted = schema_version(connection), newest_version()
+    yield Finding("schema", found == wanted, f"version {found}, wanted {wanted}")
+    if found != wanted:
+        return
+    yield Finding("storage", is_good=True, detail=str(one("SELECT storage_variant()")))
+    theirs = one("SELECT clock_timestamp()")
+    if isinstance(theirs, datetime):
+        apart = abs(theirs - now)
+        yield Finding(
+            "clock",
+            apart < timedelta(seconds=5),
+            f"{apart.total_seconds():.1f} s from the database",
+        )
+    newest = one("SELECT max(received_at) FROM device_state")
+    if isinstance(newest, datetime):
+        age = (now - newest).total_seconds()
+        yield Finding("ingest", age < 60, f"newest reading {age:.0f} s ago")
+    else:
+        yield Finding("ingest", is_good=False, detail="no reading yet")
+    a_day = one("SELECT coalesce(sum(86400 / poll_seconds), 0) FROM device WHERE enabled")
+    if isinstance(a_day, float):
+        size = a_day * RAW_ROW_BYTES * settings.raw_days / 1e9
+        yield Finding(
+            "disk forecast",
+            is_good=True,
+            detail=f"{size:.2f} GB of raw readings in {settings.raw_days} days, uncompressed",
+        )
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    if settings.mqtt_url is None:
+        return
+    url = urlsplit(settings.mqtt_url.get_secret_value())
+    port = url.port or (8883 if url.scheme == "mqtts" else 1883)
+    try:
+        with socket.create_connection((url.hostname or "", port), CONNECT_SECONDS):
+            pass
+    except OSError as error:
+        yield Finding("MQTT broker", is_good=False, detail=f"{url.hostname}:{port}: {error}")
+    else:
+        yield Finding("MQTT broker", is_good=True, detail=f"{url.hostname}:{port} answers")
+
+
+def _disk() -> Iterator[Finding]:
+    usage = shutil.disk_usage(".")
+    share = usage.free / usage.total
+    yield Finding("disk", share > 0.05, f"{usage.free / 1e9:.0f} GB free here")

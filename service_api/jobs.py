@@ -1,0 +1,46 @@
+"""The recurring jobs by name: what `ridethrough job run NAME` knows and the scheduler wakes."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from psycopg_pool import ConnectionPool
+
+from collector.partitions import make_ahead, retain
+from collector.rollup import roll_up
+from service_api import battery_health
+from service_api.maintenance import planning
+from service_api.schedule import Job
+from service_api.settings import Settings
+
+
+def jobs(settings: Settings) -> Mapping[str, Job]:
+    """Return every job; how long readings are kept comes from the settings."""
+
+    def drop(pool: ConnectionPool, now: datetime) -> str:
+        with pool.connection() as connection:
+            return str(retain(connection, now, raw_days=settings.raw_days))
+
+    every = (
+        Job("rollup", timedelta(minutes=1), _roll_up),
+        Job("partitions", timedelta(hours=1), _make_ahead),
+        Job("retention", timedelta(days=1), drop, after=timedelta(hours=19)),
+        Job("maintenance", timedelta(days=1), planning.plan_all, after=timedelta(hours=18)),
+        Job("battery-health", timedelta(days=1), battery_health.compute_all, timedelta(hours=18)),
+    )
+    return {job.name: job for job in every}
+
+
+def _roll_up(pool: ConnectionPool, now: datetime) -> str:
+    total = 0
+    while True:
+        with pool.connection() as connection:
+            done = roll_up(connection, now=now)
+        total += done
+        if not done:
+            return f"{total} buckets" if total else ""
+
+
+def _make_ahead(pool: ConnectionPool, now: datetime) -> str:
+    with pool.connection() as connection:
+        made = make_ahead(connection, now)
+    return f"{made} partitions made" if made else ""
