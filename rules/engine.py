@@ -9,12 +9,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import NamedTuple
 
 import polars as pl
 
 from rules.alarms import Phase, RuleState, Seen, Step, Timing, advance
 from rules.catalogue import COLUMNS, Rule
 from rules.conditions import ColumnType, clean
+from rules.conditions.tree import LARGEST
 from rules.facts import Reading, Value
 from rules.points import BY_COLUMN, FACT_COLUMNS, Pace
 
@@ -56,43 +59,41 @@ class Facts:
         until = self.fast_until
         return until if until is not None and until < now else None
 
-    def row(self, now: datetime, seconds_since_seen: float | None) -> Row:
-        """Return what may be believed at `now`; the rest is None."""
+    def row(self, now: datetime, seconds_since_seen: float | None) -> Mapping[str, Value | None]:
+        """Return what may be believed at `now`, the rest None; good until the facts change."""
         until = self.fast_until
-        fast_ok = self.fast_at is not None and (until is None or now <= until)
-        slow_ok = self.slow_at is not None and now <= self.slow_at + SLOW_STAYS_VALID
-        row: Row
-        if fast_ok and slow_ok:
-            row = dict(self.values)
-        else:
-            row = {
-                column: value if (slow_ok if column in _SLOW else fast_ok) else None
-                for column, value in self.values.items()
-            }
-        row["seconds_since_seen"] = seconds_since_seen
+        row = self.values
+        if self.fast_at is None or (until is not None and now > until):
+            row = row | _NOTHING_FAST
+        if self.slow_at is None or now > self.slow_at + SLOW_STAYS_VALID:
+            row = row | _NOTHING_SLOW
+        row[_SINCE_SEEN] = seconds_since_seen
         return row
 
-    def take(self, reading: Reading) -> None:
+    def take(self, reading: Reading) -> datetime | None:
         """Merge a newer reading: its points replace, the others stay until they expire.
 
-        Fast points that had expired by then do not come back with the new one's age.
+        Fast points that had expired by then do not come back with the new one's age; returns when
+        they had, None if they were still believed.
         """
-        until = self.fast_until
-        if until is not None and reading.observed_at > until:
-            for column in self.values:
-                if column not in _SLOW:
-                    self.values[column] = None
-        for column in self.values.keys() & reading.points.keys():
-            self.values[column] = reading.points[column]
-        if not _SLOW.issuperset(reading.points):
+        expired_at = self.expired_before(reading.observed_at)
+        if expired_at is not None:
+            self.values.update(_NOTHING_FAST)
+        points = reading.points
+        self.values.update(points)
+        if not _SLOW.issuperset(points):
             self.fast_at = reading.observed_at
-        if not _SLOW.isdisjoint(reading.points):
+        if not _SLOW.isdisjoint(points):
             self.slow_at = reading.observed_at
         stays = reading.stays_valid_seconds
         self.valid_for = None if stays is None else timedelta(seconds=stays)
+        return expired_at
 
 
+_SINCE_SEEN = "seconds_since_seen"
 _SLOW = frozenset(column for column, point in BY_COLUMN.items() if point.pace is Pace.SLOW)
+_NOTHING_SLOW: Row = dict.fromkeys(_SLOW)
+_NOTHING_FAST: Row = dict.fromkeys(BY_COLUMN.keys() - _SLOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,18 @@ class Engine:
         self._schema = pl.Schema(
             {column: _DTYPES[COLUMNS[column]] for column in (*self.columns, *FACT_COLUMNS)}
         )
-        self._expressions = {key: _expressions(rule) for key, rule in self.rules.items()}
+        self._in_order = itemgetter(*self._schema)
+        places = {column: place for place, column in enumerate(self._schema)}
+        self._reads = {
+            key: [(column, places[column]) for column in sorted(rule.condition.columns)]
+            for key, rule in self.rules.items()
+        }
+        self._conditions = {key: rule.condition.to_polars() for key, rule in self.rules.items()}
+        self._clears = {
+            key: rule.clear.to_polars()
+            for key, rule in self.rules.items()
+            if rule.clear is not None
+        }
         self._timings = {
             key: Timing(rule.raise_after, rule.clear_after, rule.matures_unseen)
             for key, rule in self.rules.items()
@@ -156,14 +168,14 @@ class Engine:
         Readings must be newer than the facts and ascending in `observed_at`. Facts do not depend on
         judgements, so the rows of all readings are evaluated at once and then walked in order.
         """
+        in_order = self._in_order
         looks = []
         for device_id, of_device in readings.items():
             fact = facts[device_id]
             for reading in of_device:
-                expired_at = fact.expired_before(reading.observed_at)
-                fact.take(reading)
-                row = fact.row(reading.observed_at, 0.0)
-                looks.append(_Look(device_id, reading.observed_at, row, expired_at))
+                expired_at = fact.take(reading)
+                at = reading.observed_at
+                looks.append(_Look(device_id, at, in_order(fact.row(at, 0.0)), expired_at))
         return self._judge(looks, states)
 
     def judge_time(
@@ -178,7 +190,7 @@ class Engine:
             _Look(
                 fact.device_id,
                 now,
-                fact.row(now, seconds_since_seen.get(fact.device_id)),
+                self._in_order(fact.row(now, seconds_since_seen.get(fact.device_id))),
                 fact.expired_before(now),
             )
             for fact in facts
@@ -187,71 +199,70 @@ class Engine:
 
     def _judge(self, looks: Sequence["_Look"], states: Mapping[Key, RuleState]) -> Judged:
         judged = Judged(states=dict(states))
-        if not looks:
+        if not looks or not self.rules:
             return judged
-        data = {column: [look.row.get(column) for look in looks] for column in self._schema}
-        frame = clean(pl.DataFrame(data, schema=self._schema))
-        seen = self._evaluate(frame, judged)
-        holding: dict[int, list[str]] = defaultdict(list)
-        for key, (raises, _, _) in seen.items():
-            for index in raises.arg_true().to_list():
-                holding[index].append(key)
+        answers, holding = self._answers(self._frame(looks), states, judged.failed)
         remembered = _by_device(states)
         for index, look in enumerate(looks):
-            of_device = remembered.get(look.device_id)
+            if look.device_id not in remembered and index not in holding:
+                continue
+            of_device = remembered[look.device_id] & answers.keys()
             if look.expired_at is not None:
-                for key in sorted(of_device or ()):
-                    if key in seen and self._watches_device[key]:
+                for key in sorted(of_device):
+                    if self._watches_device[key]:
                         self._apply(look, key, Seen.UNKNOWN, look.expired_at, judged)
-            for key in sorted({*holding.get(index, ()), *(of_device or ())} & seen.keys()):
-                self._apply(look, key, _seen(seen[key], index), look.at, judged)
+            for key in sorted(of_device.union(holding.get(index, ()))):
+                self._apply(look, key, self._seen(look, key, answers[key], index), look.at, judged)
                 if (look.device_id, key) in judged.states:
                     remembered[look.device_id].add(key)
         return judged
 
-    def _evaluate(
-        self, frame: pl.DataFrame, judged: Judged
-    ) -> dict[str, tuple[pl.Series, pl.Series, pl.Series]]:
-        """Return raise, clear and known for each rule; one that fails is left out and named."""
-        live = {key: e for key, e in self._expressions.items() if key not in judged.failed}
-        try:
-            answers = frame.select(
-                expression.alias(f"{key}\0{part}")
-                for key, expressions in live.items()
-                for part, expression in zip(_PARTS, expressions, strict=True)
-            )
-        except pl.exceptions.PolarsError:
-            return self._evaluate_apart(frame, judged)
-        return {
-            key: (
-                answers.get_column(f"{key}\0raise"),
-                answers.get_column(f"{key}\0clear"),
-                answers.get_column(f"{key}\0known"),
-            )
-            for key in live
-        }
+    def _frame(self, looks: Sequence["_Look"]) -> pl.DataFrame:
+        columns = zip(*(look.row for look in looks), strict=True)
+        return clean(
+            pl.DataFrame(dict(zip(self._schema, map(list, columns), strict=True)), self._schema)
+        )
 
-    def _evaluate_apart(
-        self, frame: pl.DataFrame, judged: Judged
-    ) -> dict[str, tuple[pl.Series, pl.Series, pl.Series]]:
-        seen = {}
-        for key, expressions in self._expressions.items():
-            if key in judged.failed:
-                continue
-            try:
-                answers = frame.select(
-                    expression.alias(part)
-                    for part, expression in zip(_PARTS, expressions, strict=True)
-                )
-            except pl.exceptions.PolarsError as error:
-                judged.failed[key] = str(error)
-                continue
-            seen[key] = (
-                answers.get_column("raise"),
-                answers.get_column("clear"),
-                answers.get_column("known"),
+    def _answers(
+        self, frame: pl.DataFrame, states: Mapping[Key, RuleState], failed: dict[str, str]
+    ) -> tuple[dict[str, "_Answer"], dict[int, list[str]]]:
+        """Return the answers of the rules that hold somewhere or are remembered, and who holds.
+
+        In a fleet that is well these are few, so only their clear conditions are evaluated. Those
+        that fail are left out and named.
+        """
+        conditions = _evaluate(frame, self._conditions, failed)
+        holds = {key: series.to_list() for key, series in conditions.items() if series.any()}
+        wanted = holds.keys() | ({key for _, key in states} & conditions.keys())
+        clears = _evaluate(
+            frame, {key: self._clears[key] for key in wanted & self._clears.keys()}, failed
+        )
+        answers = {
+            key: _Answer(
+                holds.get(key) or conditions[key].to_list(),
+                clears[key].to_list() if key in clears else None,
             )
-        return seen
+            for key in wanted - failed.keys()
+        }
+        holding: dict[int, list[str]] = defaultdict(list)
+        for key in holds.keys() & answers.keys():
+            for index, holds_here in enumerate(holds[key]):
+                if holds_here:
+                    holding[index].append(key)
+        return answers, holding
+
+    def _seen(self, look: "_Look", key: str, answer: "_Answer", index: int) -> Seen:
+        if not any(_is_known(look.row[place]) for _, place in self._reads[key]):
+            return Seen.UNKNOWN
+        raises = answer.holds[index]
+        if raises:
+            return Seen.RAISE
+        if answer.clears is None:
+            return Seen.UNKNOWN if raises is None else Seen.CLEAR
+        clears = answer.clears[index]
+        if clears:
+            return Seen.CLEAR
+        return Seen.UNKNOWN if raises is None or clears is None else Seen.BETWEEN
 
     def _apply(self, look: "_Look", key: str, seen: Seen, at: datetime, judged: Judged) -> None:
         before = judged.states.get((look.device_id, key))
@@ -263,46 +274,52 @@ class Engine:
         else:
             judged.states[look.device_id, key] = after
         rule = self.rules[key]
-        values = {column: look.row[column] for column in sorted(rule.condition.columns)}
         judged.changes.append(
-            Judgement(look.device_id, rule, before, after, steps, values, look.at)
+            Judgement(look.device_id, rule, before, after, steps, self._values(look, rule), look.at)
         )
 
+    def _values(self, look: "_Look", rule: Rule) -> Row:
+        return {column: look.row[place] for column, place in self._reads[rule.key]}
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """One row to judge: what is believed of a device at an instant.
+
+class _Look(NamedTuple):
+    """One row to judge: what is believed of a device at an instant, in the frame's order.
 
     `expired_at` is when its fast values had stopped being believed before that, if they had.
     """
 
     device_id: int
     at: datetime
-    row: Row
+    row: tuple[Value | None, ...]
     expired_at: datetime | None
 
 
-_PARTS = ("raise", "clear", "known")
+class _Answer(NamedTuple):
+    """What one rule says of each row; `clears` is None where it clears by not holding."""
+
+    holds: list[bool | None]
+    clears: list[bool | None] | None
 
 
-def _expressions(rule: Rule) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
-    condition = rule.condition.to_polars()
-    clear = ~condition if rule.clear is None else rule.clear.to_polars()
-    known = pl.any_horizontal(
-        pl.col(column).is_not_null() for column in sorted(rule.condition.columns)
-    )
-    return condition & known, clear, known
+def _evaluate(
+    frame: pl.DataFrame, expressions: Mapping[str, pl.Expr], failed: dict[str, str]
+) -> dict[str, pl.Series]:
+    """Return each expression's answers; one that fails is left out and named in `failed`."""
+    try:
+        return frame.select(e.alias(key) for key, e in expressions.items()).to_dict()
+    except pl.exceptions.PolarsError:
+        answers = {}
+        for key, expression in expressions.items():
+            try:
+                answers[key] = frame.select(expression).to_series()
+            except pl.exceptions.PolarsError as error:
+                failed[key] = str(error)
+        return answers
 
 
-def _seen(answers: tuple[pl.Series, pl.Series, pl.Series], index: int) -> Seen:
-    raises, clears, known = (series[index] for series in answers)
-    if not known:
-        return Seen.UNKNOWN
-    if raises:
-        return Seen.RAISE
-    if clears:
-        return Seen.CLEAR
-    return Seen.UNKNOWN if raises is None or clears is None else Seen.BETWEEN
+def _is_known(value: Value | None) -> bool:
+    """Tell whether a value counts when judged; NaN, infinities and absurd numbers do not."""
+    return value is not None and (type(value) is not float or abs(value) <= LARGEST)
 
 
 def _by_device(states: Mapping[Key, RuleState]) -> dict[int, set[str]]:

@@ -153,7 +153,7 @@ def test_nan_is_missing_and_never_raises():
 def test_a_rule_that_fails_is_named_and_the_others_go_on():
     engine = Engine(RULES)
     broken = pl.col("battery_temperature").cast(pl.String).str.to_integer(strict=True) > 3
-    engine._expressions["hot"] = (broken, broken, broken)
+    engine._conditions["hot"] = broken
     judged = engine.judge_readings(
         {1: facts(engine)},
         {1: [reading(0, battery_temperature=45.5, alarm_fan_fault=True)]},
