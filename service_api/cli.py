@@ -139,7 +139,9 @@ def _add_simulators(commands: "Commands") -> None:
     sim = commands.add_parser("sim", help="simulated units that devices can be polled on")
     sim.add_argument("--scenario", default="demo", help="a file, or the name of a shipped one")
     sim.add_argument("--devices", type=_count)
-    sim.add_argument("--base-port", type=_port, default=16200)
+    sim.add_argument(
+        "--base-port", type=_port_or_any, default=16200, help="the first unit's; 0 takes free ones"
+    )
     sim.add_argument(
         "--mqtt-url",
         default=os.environ.get("RIDETHROUGH_MQTT_URL"),
@@ -193,6 +195,10 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65_536:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 1 to 65535")
     return int(text)
+
+
+def _port_or_any(text: str) -> int:
+    return 0 if text == "0" else _port(text)
 
 
 def _count(text: str) -> int:

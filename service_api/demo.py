@@ -23,7 +23,7 @@ from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
 from device_sims.fleet import SimUnit, import_csv, units, with_devices
-from device_sims.scenario import Scenario, load_scenario
+from device_sims.scenario import load_scenario
 from service_api import demo_data, demo_past
 from service_api.daemon import ROLES, daemon
 from service_api.database import STAFF, migrate, open_pool, request_transaction
@@ -38,7 +38,8 @@ from service_api.users.schemas import Role
 
 RAW_DAYS = 7
 UNITS_SECONDS = 20.0
-_FIRST_PORT, _LAST_PORT = 20_000, 32_000
+PORT_TO_COME = 20_000
+"""Stands in the addresses of units until they are served."""
 
 ROLES_OF_PEOPLE: tuple[Role, ...] = ("admin", "dispatcher", "engineer", "customer", "integrator")
 
@@ -90,18 +91,18 @@ def run(
         state = _State(data_dir / "demo.json")
         url = f"http://127.0.0.1:{port}"
         scenario = with_devices(load_scenario("demo"), devices)
-        first_port = _free_ports(len(scenario.units) + devices)
         epoch = state.epoch or now()
-        fleet = units(scenario, epoch=epoch, base_port=first_port, mqtt_url=broker.url)
         with _pools(settings) as (ingest_pool, api_pool):
-            _register(api_pool, scenario, fleet, settings, now())
             if state.epoch is None:
+                fleet = units(scenario, epoch=epoch, base_port=PORT_TO_COME, mqtt_url=broker.url)
+                _register(api_pool, import_csv(scenario, fleet).encode(), settings, now())
                 _first_start(ingest_pool, api_pool, fleet, state, now, say)
                 state.epoch = epoch
             state.write(url)
-        stack.enter_context(
-            _simulated(devices, first_port=first_port, mqtt_url=broker.url, epoch=epoch)
-        )
+            served = stack.enter_context(
+                _simulated(data_dir, devices, mqtt_url=broker.url, epoch=epoch)
+            )
+            _register(api_pool, served, settings, now())
         running = stack.enter_context(daemon(settings, ROLES, now=now))
         _wait_until_answering(port, asked)
         for line in state.welcome(url):
@@ -166,17 +167,11 @@ def _pools(settings: Settings) -> Iterator[tuple[ConnectionPool, ConnectionPool]
         yield ingest, api
 
 
-def _register(
-    pool: ConnectionPool,
-    scenario: Scenario,
-    fleet: list[SimUnit],
-    settings: Settings,
-    now: datetime,
-) -> None:
+def _register(pool: ConnectionPool, listed: bytes, settings: Settings, now: datetime) -> None:
     """Register the fleet as any fleet is registered: by a CSV file."""
     if settings.encryption_key is None:
         raise DemoFailed("the demo's own settings are incomplete")
-    rows = read_devices(import_csv(scenario, fleet).encode(), today=now.date())
+    rows = read_devices(listed, today=now.date())
     sealer = Sealer(settings.encryption_key.get_secret_value())
     with pool.connection() as connection:
         import_devices(connection, rows, sealer=sealer)
@@ -214,8 +209,12 @@ def _first_start(
 
 
 @contextmanager
-def _simulated(devices: int, *, first_port: int, mqtt_url: str, epoch: datetime) -> Iterator[None]:
-    """Serve the units from a process of their own, as they would be somewhere else."""
+def _simulated(data_dir: Path, devices: int, *, mqtt_url: str, epoch: datetime) -> Iterator[bytes]:
+    """Serve the units from a process of their own, as they would be somewhere else.
+
+    Yields the list of them for `devices import`: each sits on a port that was free.
+    """
+    listed = data_dir / "units.csv"
     process = subprocess.Popen(  # noqa: S603 - our own command
         [
             sys.executable,
@@ -224,8 +223,9 @@ def _simulated(devices: int, *, first_port: int, mqtt_url: str, epoch: datetime)
             "sim",
             "--scenario=demo",
             f"--devices={devices}",
-            f"--base-port={first_port}",
+            "--base-port=0",
             f"--epoch={epoch.isoformat()}",
+            f"--csv={listed}",
         ],
         stdout=subprocess.PIPE,
         text=True,
@@ -234,7 +234,7 @@ def _simulated(devices: int, *, first_port: int, mqtt_url: str, epoch: datetime)
     )
     try:
         _wait_for_units(process)
-        yield
+        yield listed.read_bytes()
     finally:
         process.terminate()
         try:
@@ -271,24 +271,3 @@ def _require_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise DemoFailed(f"port {port} is taken: choose another with --port") from error
-
-
-def _free_ports(count: int) -> int:
-    """Return the first of `count` neighboring ports that are free for UDP and TCP."""
-    first = _FIRST_PORT
-    while first + count < _LAST_PORT:
-        taken = next((port for port in range(first, first + count) if not _is_free(port)), None)
-        if taken is None:
-            return first
-        first = taken + 1
-    raise DemoFailed(f"no {count} neighboring ports are free for the simulated units")
-
-
-def _is_free(port: int) -> bool:
-    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-        with closing(socket.socket(socket.AF_INET, kind)) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                return False
-    return True
