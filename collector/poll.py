@@ -23,6 +23,7 @@ from collector.polled import (
     Tools,
 )
 from collector.probe import meet
+from collector.profile import profiles
 from collector.raw import ReadFailed
 from collector.schedule import first_wait, next_due, rhythm
 from collector.store import KnownDevice
@@ -77,6 +78,7 @@ class PollLoop:
         """Poll until `stop` is set, then let the polls under way end."""
         # Its own thread: the default ones may all be waiting for a name server.
         thread = ThreadPoolExecutor(1, thread_name_prefix="poll-devices")
+        profiles()  # read before the first poll rather than while others wait
         try:
             while not stop.is_set():
                 await self._reload(thread)

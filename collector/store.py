@@ -15,7 +15,8 @@ class KnownDevice:
     """A registered, enabled device as a collector needs it.
 
     `sealed_credentials` is a Fernet token or None; `is_on_battery` is the last known state, so
-    that a restarted collector keeps the fast rhythm.
+    that a restarted collector keeps the fast rhythm. `observed_at` is the device's time of its
+    newest reading; `is_offline` says that its session was told to have ended after that.
     """
 
     device_id: int
@@ -27,6 +28,8 @@ class KnownDevice:
     poll_seconds: float
     deadline_seconds: float
     is_on_battery: bool
+    observed_at: datetime | None = None
+    is_offline: bool = False
 
 
 def known_devices(
@@ -43,7 +46,8 @@ def known_devices(
             SELECT d.id AS device_id, d.key, d.protocol, d.address,
                 c.sealed AS sealed_credentials, d.profile,
                 d.poll_seconds, d.deadline_seconds,
-                coalesce(s.status_on_battery, false) AS is_on_battery
+                coalesce(s.status_on_battery, false) AS is_on_battery,
+                s.observed_at, coalesce(s.stays_valid_seconds = 0, false) AS is_offline
             FROM device d
             JOIN device_state s ON s.device_id = d.id
             LEFT JOIN credential c ON c.id = d.credential_id
