@@ -5,6 +5,7 @@ means no such row for this user, `OperationRefused` that it cannot be done now, 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -262,7 +263,10 @@ def open_scheduled_ticket(
     source: str,
     now: datetime,
 ) -> int:
-    """Open, join or reopen the ticket of a calendar or health fact; pairs are (en, zh)."""
+    """Open, join or reopen the ticket of a calendar or health fact; pairs are (en, zh).
+
+    Planned work has a date and no response clock: its due date stands with the plan.
+    """
     cover = covers_for(connection, [device_id])[device_id]
     row = connection.execute(
         "SELECT site_id, customer_id FROM device WHERE id = %s", (device_id,)
@@ -289,7 +293,10 @@ def open_scheduled_ticket(
         action_en=action[0],
         action_zh=action[1],
     )
-    return join_or_open(connection, draft, cover.check(now), now=now, actor=source)
+    verdict = cover.check(now)
+    if source == "schedule":
+        verdict = replace(verdict, respond_by_at=None, restore_by_at=None, lines=())
+    return join_or_open(connection, draft, verdict, now=now, actor=source)
 
 
 def add_ticket_note(

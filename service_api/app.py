@@ -17,17 +17,25 @@ from starlette.staticfiles import StaticFiles
 
 from service_api import door, operating
 from service_api.alarms import routes as alarms
-from service_api.auth import Limiter
+from service_api.contracts import routes as contracts
+from service_api.customers import routes as customers
 from service_api.devices import routes as devices
+from service_api.dispatch import routes as dispatch
+from service_api.entitlements import routes as entitlements
 from service_api.errors import add_error_handlers
 from service_api.events import Hub, listen
 from service_api.fleet import routes as fleet
 from service_api.headers import SafeHeaders
 from service_api.incidents import routes as incidents
+from service_api.limiter import Limiter
+from service_api.maintenance import routes as maintenance
+from service_api.notifications import routes as notifications
 from service_api.operating import HttpMetrics, Measured
 from service_api.request import AppConfig, Wiring
+from service_api.spares import routes as spares
 from service_api.tickets import routes as tickets
 from service_api.users import routes as users
+from service_api.work_orders import routes as work_orders
 
 NOUNS = (
     door,
@@ -37,6 +45,14 @@ NOUNS = (
     alarms,
     incidents,
     tickets,
+    work_orders,
+    dispatch,
+    maintenance,
+    spares,
+    notifications,
+    customers,
+    contracts,
+    entitlements,
     users,
 )
 """Modules with an `api` router, a `pages` router, or both: one line a noun."""

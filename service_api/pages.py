@@ -74,6 +74,12 @@ NAVIGATION: tuple[Entry, ...] = (
     Entry("/alarms", msg("Alarms"), msg("Watch")),
     Entry("/incidents", msg("Incidents"), msg("Watch")),
     Entry("/tickets", msg("Tickets"), msg("Watch")),
+    Entry("/work-orders", msg("Work orders"), msg("Serve")),
+    Entry("/maintenance", msg("Maintenance"), msg("Serve")),
+    Entry("/parts", msg("Parts"), msg("Serve"), (*_STAFF, "integrator")),
+    Entry("/notifications", msg("Notices"), msg("Serve")),
+    Entry("/customers", msg("Customers"), msg("Manage"), (*_STAFF, "integrator")),
+    Entry("/contracts", msg("Contracts"), msg("Manage")),
     Entry("/users", msg("Users"), msg("Manage"), ("admin",)),
 )
 

@@ -13,11 +13,12 @@ from fastapi import Depends, Request
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
-from service_api.auth import Limiter, Login, User, credentials_of, user_of
+from service_api.auth import Login, User, credentials_of, user_of
 from service_api.database import request_transaction
 from service_api.errors import Forbidden, NotLoggedIn
 from service_api.events import Hub
 from service_api.language import msg
+from service_api.limiter import Limiter
 
 Role: TypeAlias = Literal["admin", "dispatcher", "engineer", "customer", "integrator"]
 Connection: TypeAlias = psycopg.Connection[TupleRow]

@@ -21,8 +21,9 @@ PLANS: tuple[tuple[object, ...], ...] = (
         ["filter"],
         (
             "Look for dust, noise, swelling, leaks and discoloration. "
-            "Infrared scan of breakers and terminals. Record voltage, current and frequency of each phase, battery voltage and "
-            "current, float voltage and ripple. Export the event log."
+            "Infrared scan of breakers and terminals. Record voltage, current and frequency of "
+            "each phase, battery voltage and current, float voltage and ripple. "
+            "Export the event log."
         ),
         (
             "检查积尘、异响、鼓包、渗漏与变色。红外扫描断路器与端子。记录各相电压、电流、频率，"
@@ -45,7 +46,8 @@ PLANS: tuple[tuple[object, ...], ...] = (
         (
             "Get the customer's approval. Transfer to maintenance bypass, lock out and tag. Clean, "
             "check torque, inspect capacitors, fuses and fans, calibrate metering. "
-            "Transfer bypass to inverter and back, simulate an outage for 3 minutes, return to normal, report."
+            "Transfer bypass to inverter and back, simulate an outage for 3 minutes, return "
+            "to normal, report."
         ),
         (
             "取得客户书面同意。转维修旁路，挂牌上锁。清洁、复紧，检查电容、熔断器与风扇，校准计量。"
@@ -64,7 +66,8 @@ PLANS: tuple[tuple[object, ...], ...] = (
         [],
         (
             "Measure string voltage and current, temperature of posts and room, "
-            "internal resistance of each block and of each connection. Retorque, clean. Compare with the first record."
+            "internal resistance of each block and of each connection. Retorque, clean. "
+            "Compare with the first record."
         ),
         "测量电池串电压与电流、极柱与环境温度、单体内阻与连接电阻。复紧、清洁，与初始记录比较。",
         "IEEE 1188 for VRLA batteries: yearly readings add all connection resistances",

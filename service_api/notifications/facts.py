@@ -58,7 +58,7 @@ def ticket_facts(connection: Connection, ticket_id: int, *, now: datetime) -> Ti
                     THEN x.battery_runtime / 60 END AS minutes_left,
                 t.opened_at, t.respond_by_at, t.condition_cleared_at, t.closing_code,
                 t.entitlement, c.name AS contract, c.name_zh AS contract_zh,
-                w.id AS order_id, w.candidates
+                t.source, w.id AS order_id, w.candidates
             FROM ticket t
             JOIN site s ON s.id = t.site_id
             LEFT JOIN device d ON d.id = t.device_id
@@ -88,6 +88,7 @@ def ticket_facts(connection: Connection, ticket_id: int, *, now: datetime) -> Ti
         has_order=row["order_id"] is not None,
         first_arrival_at=None if arrives is None else datetime.fromisoformat(arrives),
         part=_reserved_part(connection, row["order_id"]),
+        is_planned=row["source"] == "schedule",
     )
 
 

@@ -62,6 +62,7 @@ class TicketFacts:
     has_order: bool
     first_arrival_at: datetime | None
     part: Line | None
+    is_planned: bool = False
 
 
 def _join(parts: Sequence[Line]) -> Line:
@@ -181,6 +182,8 @@ def incident_closed(facts: IncidentFacts) -> Text:
 
 def ticket_opened(facts: TicketFacts, *, again: bool = False) -> Text:
     """Say what is wrong, what it means, what has been done and by when somebody comes."""
+    if facts.is_planned:
+        return _planned(facts)
     at = local_text(facts.opened_at, facts.time_zone)
     head = (
         Line(
@@ -199,6 +202,32 @@ def ticket_opened(facts: TicketFacts, *, again: bool = False) -> Text:
     return Text(
         facts.title,
         _join([head, *_left(facts.unit), *_done(facts), *_promised(facts)]),
+    )
+
+
+def _planned(facts: TicketFacts) -> Text:
+    return Text(
+        facts.title,
+        _join(
+            [
+                Line(
+                    f"Planned work at {facts.site.en} is due: “{facts.title.en}”. "
+                    f"We will agree on a time with you (ticket {facts.id}).",
+                    f"{facts.site.zh}的计划性工作已到期：“{facts.title.zh}”。"
+                    f"我们将与您约定上门时间（服务单 {facts.id}）。",
+                ),
+                *(
+                    []
+                    if facts.part is None
+                    else [
+                        Line(
+                            f"The material is set aside: {facts.part.en}.",
+                            f"所需材料已预留：{facts.part.zh}。",
+                        )
+                    ]
+                ),
+            ]
+        ),
     )
 
 

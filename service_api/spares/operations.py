@@ -10,22 +10,24 @@ from datetime import datetime
 import psycopg
 from psycopg.rows import TupleRow, class_row
 
+from rules.operations import NotThere, OperationRefused
+
 Connection = psycopg.Connection[TupleRow]
 
 
-class NotEnoughStock(Exception):
+class NotEnoughStock(OperationRefused):
     """There is not so much on hand, or not so much unreserved."""
 
 
-class MoveUnknown(Exception):
+class MoveUnknown(NotThere):
     """There is no such move, part or warehouse."""
 
 
-class MoveAlreadyUndone(Exception):
+class MoveAlreadyUndone(OperationRefused):
     """The move was undone before, or is itself the undoing of another."""
 
 
-class NothingToChange(Exception):
+class NothingToChange(OperationRefused):
     """The amount is zero or negative, or the count agrees with the books."""
 
 

@@ -7,14 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import LiteralString
 
 import psycopg
 from psycopg.rows import TupleRow, class_row
 
+from rules.operations import OperationRefused
+from service_api.alarms.store import like
+from service_api.errors import NotFound
+from service_api.paging import Order, Page, read_page
+from service_api.spares.schemas import MoveQuery, NewPart, PartQuery
+
 Connection = psycopg.Connection[TupleRow]
 
 
-class SkuTaken(Exception):
+class SkuTaken(OperationRefused):
     """Another part has this stock keeping unit."""
 
 
@@ -90,53 +97,62 @@ class Warehouse:
     engineer_id: int | None
 
 
-def parts(
-    connection: Connection, *, kind: str | None, after_id: int, limit: int
-) -> tuple[list[Part], int]:
-    """Return parts from after an id on, with what is on hand everywhere, and how many there are."""
-    with connection.cursor(row_factory=class_row(Part)) as cursor:
-        cursor.execute(
-            """
-            SELECT p.id, p.sku, p.kind, p.name, p.name_zh, p.fits_models, p.price,
-                coalesce(sum(b.on_hand), 0)::int AS on_hand,
-                coalesce(sum(b.reserved), 0)::int AS reserved
-            FROM part p LEFT JOIN stock_balance b ON b.part_id = p.id
-            WHERE p.id > %(after)s AND (%(kind)s::text IS NULL OR p.kind = %(kind)s)
-            GROUP BY p.id ORDER BY p.id LIMIT %(limit)s
-            """,
-            {"after": after_id, "kind": kind, "limit": limit},
-        )
-        found = cursor.fetchall()
+_PART: LiteralString = """
+    p.id, p.sku, p.kind, p.name, p.name_zh, p.fits_models, p.price,
+    (SELECT coalesce(sum(b.on_hand), 0)::int FROM stock_balance b WHERE b.part_id = p.id),
+    (SELECT coalesce(sum(b.reserved), 0)::int FROM stock_balance b WHERE b.part_id = p.id)
+"""
+_BY_SKU = Order.of(("p.sku", "text", False), ("p.id", "bigint", False))
+
+
+def parts(connection: Connection, query: PartQuery) -> Page[Part]:
+    """Read one part of the catalog by SKU, with what is on hand everywhere."""
+    return read_page(
+        connection,
+        select=_PART,
+        from_where="""
+        FROM part p WHERE (%(kind)s::text IS NULL OR p.kind = %(kind)s)
+        AND (%(pattern)s::text IS NULL
+            OR concat_ws(' ', p.sku, p.name, p.name_zh, p.fits_models::text) ILIKE %(pattern)s)
+        """,
+        parameters={"kind": query.kind, "pattern": like(query.q)},
+        order=_BY_SKU,
+        query=query,
+        build=lambda row: Part(*row),
+    )
+
+
+def part(connection: Connection, part_id: int) -> Part:
+    """Read one part."""
     row = connection.execute(
-        "SELECT count(*) FROM part WHERE %(kind)s::text IS NULL OR kind = %(kind)s", {"kind": kind}
+        "SELECT " + _PART + " FROM part p WHERE p.id = %s", (part_id,)
     ).fetchone()
-    return found, 0 if row is None else int(row[0])
+    if row is None:
+        raise NotFound
+    return Part(*row)
 
 
-def add_part(
-    connection: Connection,
-    *,
-    sku: str,
-    kind: str,
-    name: str,
-    name_zh: str,
-    fits_models: Sequence[str],
-    price: Decimal | None,
-) -> int:
-    """Write a part into the catalogue. Raises `SkuTaken`."""
+def kinds(connection: Connection) -> list[str]:
+    """Return the kinds of part that there are."""
+    return [row[0] for row in connection.execute("SELECT DISTINCT kind FROM part ORDER BY kind")]
+
+
+def add_part(connection: Connection, new: NewPart) -> int:
+    """Write a part into the catalog. Raises `SkuTaken`."""
     try:
         with connection.transaction():
             row = connection.execute(
                 """
                 INSERT INTO part (sku, kind, name, name_zh, fits_models, price)
-                VALUES (%s, %s, %s, %s, %s, %s) RETURNING id
+                VALUES (%(sku)s, %(kind)s, %(name)s, %(name_zh)s, %(fits_models)s, %(price)s)
+                RETURNING id
                 """,
-                (sku, kind, name, name_zh, list(fits_models), price),
+                new.model_dump(),
             ).fetchone()
     except psycopg.errors.UniqueViolation as taken:
-        raise SkuTaken(f"a part with SKU {sku} exists") from taken
+        raise SkuTaken(f"a part with SKU {new.sku} exists") from taken
     if row is None:
-        raise SkuTaken(f"the part {sku} was not written")
+        raise SkuTaken(f"the part {new.sku} was not written")
     return int(row[0])
 
 
@@ -172,41 +188,38 @@ def balances(
         ).fetchall()
 
 
-def ledger(
-    connection: Connection,
-    *,
-    part_id: int | None = None,
-    warehouse_id: int | None = None,
-    work_order_id: int | None = None,
-    before_id: int | None = None,
-    limit: int,
-) -> list[LedgerRow]:
-    """Return moves, the newest first."""
-    with connection.cursor(row_factory=class_row(LedgerRow)) as cursor:
-        return cursor.execute(
-            """
-            SELECT m.id, m.at, m.kind, m.part_id, p.sku, p.name AS part_name,
-                p.name_zh AS part_name_zh, m.warehouse_id, w.name AS warehouse_name,
-                w.name_zh AS warehouse_name_zh, m.on_hand_change, m.reserved_change,
-                m.work_order_id, m.undoes_id, u.id AS undone_by_id, m.actor, m.remark
-            FROM stock_move m
-            JOIN part p ON p.id = m.part_id
-            JOIN warehouse w ON w.id = m.warehouse_id
-            LEFT JOIN stock_move u ON u.undoes_id = m.id
-            WHERE (%(part)s::bigint IS NULL OR m.part_id = %(part)s)
-            AND (%(warehouse)s::bigint IS NULL OR m.warehouse_id = %(warehouse)s)
-            AND (%(order)s::bigint IS NULL OR m.work_order_id = %(order)s)
-            AND (%(before)s::bigint IS NULL OR m.id < %(before)s)
-            ORDER BY m.id DESC LIMIT %(limit)s
-            """,
-            {
-                "part": part_id,
-                "warehouse": warehouse_id,
-                "order": work_order_id,
-                "before": before_id,
-                "limit": limit,
-            },
-        ).fetchall()
+_NEWEST_MOVE = Order.of(("m.id", "bigint", True))
+
+
+def moves(connection: Connection, query: MoveQuery) -> Page[LedgerRow]:
+    """Read one part of the ledger, the newest row first."""
+    return read_page(
+        connection,
+        select="""
+            m.id, m.at, m.kind, m.part_id, p.sku, p.name, p.name_zh, m.warehouse_id, w.name,
+            w.name_zh, m.on_hand_change, m.reserved_change, m.work_order_id, m.undoes_id, u.id,
+            m.actor, m.remark
+        """,
+        from_where="""
+        FROM stock_move m
+        JOIN part p ON p.id = m.part_id
+        JOIN warehouse w ON w.id = m.warehouse_id
+        LEFT JOIN stock_move u ON u.undoes_id = m.id
+        WHERE (%(part_id)s::bigint IS NULL OR m.part_id = %(part_id)s)
+        AND (%(warehouse_id)s::bigint IS NULL OR m.warehouse_id = %(warehouse_id)s)
+        AND (%(work_order_id)s::bigint IS NULL OR m.work_order_id = %(work_order_id)s)
+        """,
+        parameters=query.model_dump(exclude={"limit", "cursor"}),
+        order=_NEWEST_MOVE,
+        query=query,
+        build=lambda row: LedgerRow(*row),
+    )
+
+
+def part_of_move(connection: Connection, move_id: int) -> int | None:
+    """Return which part a move moved."""
+    row = connection.execute("SELECT part_id FROM stock_move WHERE id = %s", (move_id,)).fetchone()
+    return None if row is None else int(row[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +264,11 @@ class Offer:
     part_id: int
     sku: str
     kind: str
+    name: str
+    name_zh: str
     warehouse_id: int
+    warehouse_name: str
+    warehouse_name_zh: str
     engineer_id: int | None
     service_center_id: int | None
     latitude: float | None
@@ -268,7 +285,8 @@ def offers(connection: Connection, *, kinds: Sequence[str], model: str | None) -
     with connection.cursor(row_factory=class_row(Offer)) as cursor:
         return cursor.execute(
             """
-            SELECT p.id AS part_id, p.sku, p.kind, w.id AS warehouse_id, w.engineer_id,
+            SELECT p.id AS part_id, p.sku, p.kind, p.name, p.name_zh, w.id AS warehouse_id,
+                w.name AS warehouse_name, w.name_zh AS warehouse_name_zh, w.engineer_id,
                 w.service_center_id, coalesce(e.latitude, c.latitude) AS latitude,
                 coalesce(e.longitude, c.longitude) AS longitude,
                 b.on_hand - b.reserved AS available

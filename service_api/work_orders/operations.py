@@ -6,7 +6,7 @@ The database refuses an engineer in two places. Which step is possible when is i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from rules import operations as tickets
 from rules.store import tell
+from service_api.maintenance.planning import local_day
 from service_api.spares import operations as stock
 from service_api.spares.operations import Item
 from service_api.spares.store import parts_of_order
@@ -23,11 +24,11 @@ from service_api.work_orders.states import CHANGES, OPEN_STATES, Past, Step, ste
 Connection = psycopg.Connection[TupleRow]
 
 
-class OrderUnknown(Exception):
+class OrderUnknown(tickets.NotThere):
     """There is no such work order, or the user may not see it."""
 
 
-class StepRefused(Exception):
+class StepRefused(tickets.OperationRefused):
     """The order is not in a state that allows this; the message says why."""
 
 
@@ -58,6 +59,8 @@ class _Order:
     id: int
     ticket_id: int
     customer_id: int
+    device_id: int | None
+    time_zone: str
     state: str
     engineer_id: int | None
     starts_at: datetime | None
@@ -87,9 +90,11 @@ def _locked(connection: Connection, order_id: int) -> _Order:
     with connection.cursor(row_factory=class_row(_Order)) as cursor:
         order = cursor.execute(
             """
-            SELECT id, ticket_id, customer_id, state, engineer_id, lower(planned) AS starts_at,
-                upper(planned) AS ends_at, estimated_minutes, arrived_at, done_at, report, signed_by
-            FROM work_order WHERE id = %s FOR UPDATE
+            SELECT w.id, w.ticket_id, w.customer_id, w.device_id, s.time_zone, w.state,
+                w.engineer_id, lower(w.planned) AS starts_at, upper(w.planned) AS ends_at,
+                w.estimated_minutes, w.arrived_at, w.done_at, w.report, w.signed_by
+            FROM work_order w JOIN site s ON s.id = w.site_id
+            WHERE w.id = %s FOR UPDATE OF w
             """,
             (order_id,),
         ).fetchone()
@@ -264,15 +269,28 @@ def close(
         (now, report.text.strip() or None, report.signed_by.strip() or None, order_id),
     )
     outcome = _finish_ticket(connection, order.ticket_id, report, actor=actor, now=now)
-    _log_step(
-        connection,
-        order,
-        Step.CLOSE,
-        actor=actor,
-        now=now,
-        detail={"moves": moves, "ticket": outcome, "closing_code": report.closing_code},
-    )
+    detail = {"moves": moves, "ticket": outcome, "closing_code": report.closing_code}
+    if report.closing_code == "battery_replaced" and order.device_id is not None:
+        detail |= _new_battery(connection, order.device_id, local_day(now, order.time_zone))
+    _log_step(connection, order, Step.CLOSE, actor=actor, now=now, detail=detail)
     return outcome
+
+
+def _new_battery(connection: Connection, device_id: int, on: date) -> dict[str, Any]:
+    """Start the battery's age anew; return what an undo needs."""
+    row = connection.execute(
+        """
+        UPDATE device d SET battery_installed_on = %s
+        FROM (SELECT id, battery_installed_on FROM device WHERE id = %s FOR UPDATE) AS old
+        WHERE d.id = old.id RETURNING old.battery_installed_on
+        """,
+        (on, device_id),
+    ).fetchone()
+    before: date | None = None if row is None else row[0]
+    return {
+        "battery_of": device_id,
+        "battery_before": None if before is None else before.isoformat(),
+    }
 
 
 def _book_parts(
@@ -381,6 +399,11 @@ def undo(connection: Connection, order_id: int, *, actor: str, now: datetime) ->
             _restore(connection, order_id, detail["before"])
             for move_id in reversed(detail.get("moves", [])):
                 stock.undo(connection, move_id=move_id, actor=actor, now=now)
+            if "battery_of" in detail:
+                connection.execute(
+                    "UPDATE device SET battery_installed_on = %s WHERE id = %s",
+                    (detail["battery_before"], detail["battery_of"]),
+                )
             if detail.get("ticket") in {"closed", "resolved"}:
                 tickets.reopen_ticket(
                     connection,
@@ -393,8 +416,6 @@ def undo(connection: Connection, order_id: int, *, actor: str, now: datetime) ->
         raise EngineerBusy("the engineer has another job at that time by now") from overlap
     except psycopg.errors.UniqueViolation as newer:
         raise StepRefused("the ticket has a newer open work order") from newer
-    except (stock.NotEnoughStock, stock.MoveAlreadyUndone, tickets.OperationRefused) as refused:
-        raise StepRefused(str(refused)) from refused
     log_order(
         connection,
         order_id,

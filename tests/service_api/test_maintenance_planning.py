@@ -92,6 +92,14 @@ def test_a_ticket_opens_in_the_window_and_is_worth_more_when_late(
     assert due(pool) == before
 
 
+def test_planned_work_has_no_response_clock(pool, world, change):
+    change("UPDATE device SET installed_on = %s", TODAY - timedelta(days=365))
+    plan_all(pool, NOW)
+    with pool.connection() as connection:
+        rows = connection.execute("SELECT respond_by_at, restore_by_at FROM ticket").fetchall()
+    assert rows == [(None, None)] * 2
+
+
 def test_an_open_ticket_rises_once_its_work_is_late(pool, world, change):
     change("UPDATE device SET installed_on = %s", TODAY - timedelta(days=365))
     plan_all(pool, NOW)

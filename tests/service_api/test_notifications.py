@@ -86,6 +86,13 @@ def test_a_unit_without_a_contract_is_told_that_work_is_charged():
     assert "No contract covers this unit; work is charged." in said.body.en
 
 
+def test_planned_work_is_announced_and_promises_no_response():
+    said = texts.ticket_opened(replace(TICKET, is_planned=True)).body
+    assert "We will agree on a time with you (ticket 12)." in said.en
+    assert "respond" not in said.en
+    assert said.zh.endswith("所需材料已预留：电池组。")
+
+
 @pytest.mark.parametrize("cause", [MAINS_FAILURE, COMMUNICATION_LOST, "something new"])
 def test_every_text_is_there_in_both_languages(cause):
     incident = replace(INCIDENT, cause=cause)

@@ -5,6 +5,7 @@ import pytest
 
 from service_api.spares import operations, store
 from service_api.spares.operations import Item
+from service_api.spares.schemas import MoveQuery
 from tests.conftest import NOW
 from tests.service_world import lay_world, one
 
@@ -114,7 +115,7 @@ def test_a_move_is_undone_once_and_the_undoing_not_at_all(database, item):
             operations.undo(connection, move_id=undoing, actor="test", now=NOW)
         with pytest.raises(operations.MoveUnknown):
             operations.undo(connection, move_id=10_000, actor="test", now=NOW)
-        rows = store.ledger(connection, part_id=item.part_id, limit=10)
+        rows = store.moves(connection, MoveQuery(part_id=item.part_id)).items
         assert [(row.kind, row.undoes_id, row.undone_by_id) for row in rows] == [
             ("return", moved, None),
             ("issue", None, undoing),
@@ -157,4 +158,4 @@ def test_a_customer_sees_no_stock(database, item):
     with psycopg.connect(database.api_dsn) as connection:
         connection.execute("SELECT set_config('ridethrough.scope', '1', true)")
         assert store.balances(connection) == []
-        assert store.ledger(connection, limit=10) == []
+        assert store.moves(connection, MoveQuery()).items == []

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules import operations as tickets
-from service_api.paging import ListQuery
+from service_api.errors import NotFound
 from service_api.spares import store as spares
 from service_api.spares.operations import Item, NotEnoughStock
 from service_api.work_orders import operations, store
 from service_api.work_orders.drafting import draft_order
 from service_api.work_orders.operations import EngineerBusy, Report, StepRefused, UsedPart
+from service_api.work_orders.schemas import OrderQuery
 from service_api.work_orders.states import CHANGES, Past, Step, next_step, step_to_undo
 from tests.conftest import NOW
 from tests.service_world import lay_crew, lay_world
@@ -91,7 +92,7 @@ def give(connection, order_id, engineer_id, start=NOW + HOUR):
 
 
 def state_of(connection, order_id) -> str:
-    return store.order_page(connection, order_id).line.state
+    return store.order(connection, order_id).line.state
 
 
 def lying(connection, part_id) -> tuple[int, int]:
@@ -100,7 +101,7 @@ def lying(connection, part_id) -> tuple[int, int]:
 
 
 def test_a_draft_names_candidates_and_keeps_the_fitting_part(staff, world, crew, order):
-    page = store.order_page(staff, order)
+    page = store.order(staff, order)
     assert page.line.state == "draft"
     assert [c["engineer_id"] for c in page.candidates] == [crew["a"], crew["b"]]
     assert page.candidates[1]["missing_skills"] == ["battery"]
@@ -109,7 +110,7 @@ def test_a_draft_names_candidates_and_keeps_the_fitting_part(staff, world, crew,
 
 
 def test_drafting_twice_drafts_and_reserves_once(staff, world, crew, order):
-    ticket = store.order_page(staff, order).line.ticket_id
+    ticket = store.order(staff, order).line.ticket_id
     assert draft_order(staff, ticket, actor="test", now=NOW) == order
     assert lying(staff, crew["B-A"]) == (2, 1)
 
@@ -176,11 +177,17 @@ def test_racing_dispatchers_cannot_send_one_engineer_to_two_places(database, sta
         assert sorted(threads.map(dispatch, orders)) == [False, False, True]
 
 
+def battery_of(connection, device_id):
+    return connection.execute(
+        "SELECT battery_installed_on FROM device WHERE id = %s", (device_id,)
+    ).fetchone()[0]
+
+
 def test_an_order_runs_from_draft_to_done_and_closes_its_ticket(staff, world, crew, order):
     give(staff, order, crew["a"])
     operations.accept(staff, order, actor="a", now=NOW)
     operations.arrive(staff, order, actor="a", now=NOW + HOUR)
-    page = store.order_page(staff, order)
+    page = store.order(staff, order)
     assert page.ticket_state == "in_progress"
     used = [UsedPart(Item(crew["B-A"], crew["main"]), 1)]
     outcome = operations.close(
@@ -190,17 +197,18 @@ def test_an_order_runs_from_draft_to_done_and_closes_its_ticket(staff, world, cr
         actor="a",
         now=NOW + 2 * HOUR,
     )
-    page = store.order_page(staff, order)
+    page = store.order(staff, order)
     assert (outcome, page.ticket_state, page.line.state) == ("closed", "closed", "done")
     assert (page.report, page.signed_by) == ("Replaced", "Facility manager")
     assert lying(staff, crew["B-A"]) == (1, 0)
     assert [event.kind for event in store.events(staff, order)] == [
-        "drafted",
-        "assigned",
-        "accepted",
-        "arrived",
         "closed",
+        "arrived",
+        "accepted",
+        "assigned",
+        "drafted",
     ]
+    assert battery_of(staff, world.device) == NOW.date()
 
 
 def test_closing_by_mistake_is_taken_back_with_parts_and_ticket(staff, world, crew, order):
@@ -210,9 +218,10 @@ def test_closing_by_mistake_is_taken_back_with_parts_and_ticket(staff, world, cr
     operations.close(staff, order, Report("x", "", used, "battery_replaced"), actor="a", now=NOW)
     assert lying(staff, crew["B-A"]) == (0, 0)
     assert operations.undo(staff, order, actor="a", now=NOW) == "closed"
-    page = store.order_page(staff, order)
+    page = store.order(staff, order)
     assert (page.line.state, page.ticket_state, page.report) == ("on_site", "open", None)
     assert lying(staff, crew["B-A"]) == (2, 1)
+    assert battery_of(staff, world.device) is None
     assert operations.undo(staff, order, actor="a", now=NOW) == "arrived"
     assert operations.undo(staff, order, actor="a", now=NOW) == "assigned"
     assert state_of(staff, order) == "draft"
@@ -240,7 +249,7 @@ def test_a_cancelled_order_frees_its_part_and_undo_takes_it_again(staff, world, 
 
 
 def test_a_cancelled_order_stays_so_once_the_ticket_has_a_new_one(staff, world, crew, order):
-    ticket = store.order_page(staff, order).line.ticket_id
+    ticket = store.order(staff, order).line.ticket_id
     operations.cancel(staff, order, reason="wrong", actor="test", now=NOW)
     assert draft_order(staff, ticket, actor="test", now=NOW) != order
     with pytest.raises(StepRefused, match="newer open work order"):
@@ -258,11 +267,18 @@ def test_a_step_out_of_turn_is_refused(staff, order, step):
         steps[step]()
 
 
+def test_an_order_that_is_not_there_is_not_found(staff, world):
+    with pytest.raises(NotFound):
+        store.order(staff, 10_000)
+    with pytest.raises(operations.OrderUnknown):
+        operations.accept(staff, 10_000, actor="x", now=NOW)
+
+
 def test_a_customer_sees_only_their_own_orders(database, staff, world, order):
     staff.commit()
     for customer, seen in ((world.customer, [order]), (world.other_customer, [])):
         with psycopg.connect(database.api_dsn) as connection:
             connection.execute("SELECT set_config('ridethrough.scope', %s, true)", (str(customer),))
-            page = store.orders(connection, query=ListQuery(), state="open")
+            page = store.orders(connection, OrderQuery())
             assert [line.id for line in page.items] == seen
             assert bool(store.events(connection, order)) is bool(seen)
