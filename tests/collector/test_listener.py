@@ -56,10 +56,11 @@ def mosquitto(request, tmp_path):
 
 
 class Ingest:
-    """Takes arrivals up to a bound and commits them when told."""
+    """Takes arrivals up to a bound and commits them when told, or at once."""
 
-    def __init__(self, capacity=10_000):
+    def __init__(self, capacity=10_000, *, at_once=False):
         self.capacity = capacity
+        self.at_once = at_once
         self.waiting = []
         self.taken = []
 
@@ -68,6 +69,8 @@ class Ingest:
             return False
         self.waiting.append(arrival)
         self.taken.append(arrival)
+        if self.at_once:
+            self.commit()
         return True
 
     def commit(self, most=None):
@@ -116,7 +119,7 @@ def break_line(listener):
 
 
 def test_what_units_say_arrives_and_is_understood(any_broker):
-    ingest = Ingest()
+    ingest = Ingest(at_once=True)
     with Publisher(any_broker.url) as unit:
         unit.say("u1/identity", '{"model": "Model A", "serial": "S1"}', retain=True)
         unit.say("u1/availability", "online", retain=True)
@@ -127,7 +130,6 @@ def test_what_units_say_arrives_and_is_understood(any_broker):
             until(lambda: ingest.charges == [50, 51])
             unit.say("u1/availability", "offline", retain=True)
             until(lambda: len(ingest.taken) == 5)
-            ingest.commit()
             assert listener.counters.messages == 5
         identities = [arrival.identity for arrival in ingest.taken if arrival.identity]
         assert [identity.serial for identity in identities] == ["S1"]
@@ -157,18 +159,15 @@ def test_hostile_messages_are_refused_one_by_one_and_the_next_is_heard(any_broke
 
 
 def test_what_is_published_while_we_are_away_arrives_in_order(any_broker):
-    ingest = Ingest()
+    ingest = Ingest(at_once=True)
     with listening(any_broker, ingest), Publisher(any_broker.url) as unit:
         unit.say("u1/reading", reading(1))
         until(lambda: ingest.charges == [1])
-        ingest.commit()
-        until(lambda: True)
     with Publisher(any_broker.url) as unit:
         for number in range(2, 15):
             unit.say("u1/reading", reading(number))
     with listening(any_broker, ingest):
         until(lambda: ingest.charges == list(range(1, 15)))
-        ingest.commit()
 
 
 @pytest.mark.mosquitto
