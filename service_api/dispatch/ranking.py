@@ -239,6 +239,6 @@ def _about_distance(apart: float | None, travel: float) -> Line:
 
 def _about_load(open_orders: int) -> Line:
     if open_orders == 0:
-        return Line("No open work order.", "手上没有未完成工单。")
+        return Line("No open work order.", "手上没有未完成派工单。")
     plural = "" if open_orders == 1 else "s"
-    return Line(f"{open_orders} open work order{plural}.", f"手上有 {open_orders} 张未完成工单。")
+    return Line(f"{open_orders} open work order{plural}.", f"手上有 {open_orders} 张未完成派工单。")

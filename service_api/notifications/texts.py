@@ -189,14 +189,14 @@ def ticket_opened(facts: TicketFacts, *, again: bool = False) -> Text:
         Line(
             f"The trouble at {facts.site.en} is back: “{facts.title.en}”. "
             f"We have reopened ticket {facts.id}.",
-            f"{facts.site.zh}的问题再次出现：“{facts.title.zh}”。我们已重新打开服务单 {facts.id}。",
+            f"{facts.site.zh}的问题再次出现：“{facts.title.zh}”。我们已重新打开工单 {facts.id}。",
         )
         if again
         else Line(
             f"At {facts.site.en}: “{facts.title.en}”, since {at} ({facts.time_zone}). "
             f"We have opened ticket {facts.id}.",
             f"{facts.site.zh}：“{facts.title.zh}”，发生于 {at}（{facts.time_zone}）。"
-            f"我们已开立服务单 {facts.id}。",
+            f"我们已开立工单 {facts.id}。",
         )
     )
     return Text(
@@ -214,7 +214,7 @@ def _planned(facts: TicketFacts) -> Text:
                     f"Planned work at {facts.site.en} is due: “{facts.title.en}”. "
                     f"We will agree on a time with you (ticket {facts.id}).",
                     f"{facts.site.zh}的计划性工作已到期：“{facts.title.zh}”。"
-                    f"我们将与您约定上门时间（服务单 {facts.id}）。",
+                    f"我们将与您约定上门时间（工单 {facts.id}）。",
                 ),
                 *(
                     []
@@ -298,7 +298,7 @@ def condition_cleared(facts: TicketFacts) -> Text:
             f"Since {at} ({facts.time_zone}) the unit at {facts.site.en} reports normal again. "
             f"We keep ticket {facts.id} open until the cause is clear.",
             f"{facts.site.zh}的设备已于 {at}（{facts.time_zone}）恢复正常。"
-            f"在查明原因之前，服务单 {facts.id} 将保持打开。",
+            f"在查明原因之前，工单 {facts.id} 将保持打开。",
         ),
     )
 
@@ -311,7 +311,7 @@ def ticket_closed(facts: TicketFacts) -> Text:
         Line(
             f"Ticket {facts.id} at {facts.site.en} is closed: {en.lower()}. "
             "If anything is not as it should be, tell us and we open it again.",
-            f"{facts.site.zh}的服务单 {facts.id} 已关闭：{zh}。"
+            f"{facts.site.zh}的工单 {facts.id} 已关闭：{zh}。"
             "如仍有问题，请告知我们，我们将重新打开。",
         ),
     )

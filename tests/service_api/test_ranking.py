@@ -133,7 +133,7 @@ def test_a_candidate_says_why_in_both_languages():
         "1 open work order.",
         "Arrives before the response deadline.",
     ]
-    assert best.reasons[2].zh == "手上有 1 张未完成工单。"
+    assert best.reasons[2].zh == "手上有 1 张未完成派工单。"
     assert best.arrives_at == AT + minutes(35)
 
 
