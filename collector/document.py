@@ -24,12 +24,12 @@ def flatten(document: object) -> dict[Ref, RawValue]:
             raise DocumentInvalid(
                 f"the document is deeper than {_DEPTH} or has over {_SIZE} leaves"
             )
-        if isinstance(value, Mapping):
+        if value is None or isinstance(value, int | float | str):
+            leaves[prefix[:-1]] = value
+        elif isinstance(value, Mapping):
             pending.extend((f"{prefix}{key}/", item, depth + 1) for key, item in value.items())
         elif isinstance(value, list):
             pending.extend((f"{prefix}{at}/", item, depth + 1) for at, item in enumerate(value))
-        elif value is None or isinstance(value, int | float | str):
-            leaves[prefix.removesuffix("/")] = value
     return leaves
 
 

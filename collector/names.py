@@ -15,6 +15,7 @@ from rules.points import BY_COLUMN, BY_NAME, CHARGER_STATES, TEST_RESULTS, Kind,
 
 _MOST_EXTRAS = 60
 _EXTRA_NAME = re.compile(r"(?:ambient|battery|device|input|outlet|output|ups|alarm)\.[\w.-]{1,60}")
+_COLUMNS = {name: (point, point.column) for name, point in BY_NAME.items()}
 _CLOSED = {"ups.test.result": TEST_RESULTS, "battery.charger.status": CHARGER_STATES}
 
 
@@ -30,10 +31,11 @@ def decode_names(
         if not isinstance(ref, str) or not ref.startswith(prefix) or not ref.endswith(suffix):
             continue
         name = ref[len(prefix) : len(ref) - len(suffix)]
-        point = BY_NAME.get(name)
+        known = _COLUMNS.get(name)
         try:
-            if point is not None:
-                points[point.column] = _plausible(point, _typed(name, point.kind, value))
+            if known is not None:
+                point, column = known
+                points[column] = _plausible(point, _typed(name, point.kind, value))
             elif len(extra) >= _MOST_EXTRAS or not _EXTRA_NAME.fullmatch(name):
                 raise Refused("unknown_point", "no point of this name")  # noqa: TRY301
             else:
@@ -61,6 +63,8 @@ def _plausible(point: Point, value: Value) -> Value:
 
 
 def _typed(name: str, kind: Kind | None, value: RawValue) -> Value:
+    if type(value) is float and kind is Kind.NUMBER:
+        return _finite(value)
     if value is None or value == "":
         raise Missing
     if isinstance(value, bool) or kind is Kind.FLAG:

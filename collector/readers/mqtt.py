@@ -236,7 +236,7 @@ def _plan_of(device: KnownDevice) -> Plan:
 def _document(payload: bytes) -> dict[str, Any]:
     """Return the JSON object in a payload; refuse anything else."""
     try:
-        document = json.loads(payload.decode("utf-8"), parse_constant=_refuse_constant)
+        document = _DECODER.decode(payload.decode("utf-8"))
     except UnicodeDecodeError:
         raise _Refused("bad_json", "the payload is no UTF-8") from None
     except RecursionError:
@@ -250,6 +250,9 @@ def _document(payload: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise _Refused("not_finite", f"{name} is no JSON: leave out what is not known")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _leaves(document: Mapping[str, Any], payload: bytes) -> dict[Ref, RawValue]:
