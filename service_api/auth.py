@@ -1,4 +1,4 @@
-"""Who is asking: passwords, tokens, sessions, and how often one may guess.
+"""Who is asking: passwords, tokens, sessions.
 
 What a user may see is the database's to decide (row-level security); what a user may do is each
 route's (`request.require`).
@@ -7,10 +7,8 @@ route's (`request.require`).
 import hashlib
 import hmac
 import secrets
-from collections import OrderedDict, deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from threading import Lock
 from typing import Literal, TypeAlias
 
 import psycopg
@@ -20,8 +18,6 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from service_api.database import visibility_of
-from service_api.errors import TooMany
-from service_api.language import msg
 
 SESSION_COOKIE = "session"
 
@@ -154,46 +150,3 @@ def give_token(
 def take_token(connection: psycopg.Connection[TupleRow], token: str) -> None:
     """Make a token worthless at once."""
     connection.execute("DELETE FROM user_token WHERE token_hash = %s", (hash_token(token),))
-
-
-class Limiter:
-    """Counts wrong passwords for a name and for an address, in this process.
-
-    A right password forgets the count of its name. What is remembered is bounded.
-    """
-
-    ALLOWED = 8
-    WINDOW = timedelta(minutes=5)
-    REMEMBERED = 10_000
-
-    def __init__(self) -> None:
-        self._failed: OrderedDict[str, deque[datetime]] = OrderedDict()
-        self._lock = Lock()
-
-    def check(self, *keys: str, now: datetime) -> None:
-        """Raise `TooMany` while one of the keys has failed too often."""
-        with self._lock:
-            for key in keys:
-                failed = self._failed.get(key)
-                while failed and failed[0] <= now - self.WINDOW:
-                    failed.popleft()
-                if failed and len(failed) >= self.ALLOWED:
-                    wait = failed[0] + self.WINDOW - now
-                    raise TooMany(
-                        msg("Too many wrong passwords. Wait a few minutes."),
-                        retry_seconds=max(1, int(wait.total_seconds())),
-                    )
-
-    def failed(self, *keys: str, now: datetime) -> None:
-        """Count one wrong password."""
-        with self._lock:
-            for key in keys:
-                self._failed.setdefault(key, deque(maxlen=self.ALLOWED)).append(now)
-                self._failed.move_to_end(key)
-            while len(self._failed) > self.REMEMBERED:
-                self._failed.popitem(last=False)
-
-    def succeeded(self, key: str) -> None:
-        """Forget the count of a name."""
-        with self._lock:
-            self._failed.pop(key, None)

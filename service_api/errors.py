@@ -4,6 +4,7 @@ Routes raise a `Problem`; programs get RFC 9457 problem details, browsers a page
 One place decides which: paths under /api/ are for programs, whatever they accept.
 """
 
+import contextlib
 import logging
 from http import HTTPStatus
 from urllib.parse import quote
@@ -11,11 +12,13 @@ from urllib.parse import quote
 import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from rules.operations import NotThere, OperationRefused
+from service_api.auth import credentials_of, user_of
 from service_api.language import msg
 from service_api.pages import render
 
@@ -105,6 +108,17 @@ def wants_page(request: Request) -> bool:
     )
 
 
+def _recognize(request: Request) -> None:
+    """Know who asked for an address that no route answers, so that the page is still theirs."""
+    login = credentials_of(request)
+    if login is None or getattr(request.state, "user", None) is not None:
+        return
+    here = request.app.state.wiring
+    with contextlib.suppress(psycopg.Error, PoolTimeout), here.pool.connection() as connection:
+        request.state.user = user_of(connection, login, now=here.now())
+        request.state.login = login
+
+
 def _answer(
     request: Request,
     problem: Problem,
@@ -114,6 +128,7 @@ def _answer(
         if isinstance(problem, NotLoggedIn):
             target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"/login?next={quote(target)}", HTTPStatus.SEE_OTHER)
+        _recognize(request)
         response: Response = render(
             request,
             "error.html",
@@ -212,6 +227,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(NotThere, _not_there)
     app.add_exception_handler(OperationRefused, _refused)
     app.add_exception_handler(psycopg.OperationalError, _database_away)
+    app.add_exception_handler(PoolTimeout, _database_away)
     app.add_exception_handler(Exception, _unexpected)
 
 

@@ -27,12 +27,17 @@ TICK_SECONDS = 1.0
 RETRY_SECONDS = 2.0
 KEEP_ALIVE_SECONDS = 15.0
 AT_MOST = 200
+REMEMBERED = 10 * AT_MOST
 LOOK_BACK = timedelta(minutes=1)
 """A transaction may commit after another with a higher id: rows this young are looked at again."""
 
 
 class Hub:
-    """Wakes the streams of this process; it counts outbox news and batches of readings."""
+    """Wakes the streams of this process.
+
+    It counts what was notified: `changes`, and `readings` for anything that pages show, since not
+    every change (an acknowledgement, a note) has a row in the outbox.
+    """
 
     def __init__(self) -> None:
         self.changes = 0
@@ -42,9 +47,8 @@ class Hub:
 
     def notice(self, payload: str) -> None:
         """Take one notification's payload."""
-        if payload == "readings":
-            self.readings += 1
-        else:
+        self.readings += 1
+        if payload != "readings":
             self.changes += 1
         self.wake()
 
@@ -111,8 +115,8 @@ class Position:
     """Where one stream stands in the outbox."""
 
     def __init__(self, after: int | None) -> None:
-        self.after = after
-        self._sent: set[int] = set()
+        self._after = after
+        self._sent: set[int] | None = None
 
     def read_if_up(self, pool: ConnectionPool, visibility: str, now: datetime) -> list[Change]:
         """Read as `read` does; while the database is away there is nothing to tell."""
@@ -124,17 +128,15 @@ class Position:
     def read(self, pool: ConnectionPool, visibility: str, now: datetime) -> list[Change]:
         """Read the rows that this stream has not sent, oldest first."""
         with request_transaction(pool, visibility) as connection:
-            if self.after is None:
+            if self._after is None:
                 newest = connection.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()
-                self.after = newest[0] if newest else 0
-                self._sent = {
-                    row[0]
-                    for row in connection.execute(
-                        "SELECT id FROM outbox WHERE at > %s AND id <= %s",
-                        (now - LOOK_BACK, self.after),
-                    )
-                }
-                return []
+                self._after = newest[0] if newest else 0
+            if self._sent is None:
+                young = connection.execute(
+                    "SELECT id FROM outbox WHERE at > %s AND id <= %s",
+                    (now - LOOK_BACK, self._after),
+                )
+                self._sent = {row[0] for row in young}
             rows = connection.execute(
                 """
                 SELECT id, at, topic, ref FROM outbox
@@ -142,16 +144,16 @@ class Position:
                 ORDER BY id LIMIT %(at_most)s
                 """,
                 {
-                    "after": self.after,
+                    "after": self._after,
                     "young": now - LOOK_BACK,
                     "sent": list(self._sent),
                     "at_most": AT_MOST,
                 },
             ).fetchall()
         changes = [Change(*row) for row in rows]
-        self._sent |= {change.id for change in changes}
-        self.after = max([self.after, *(change.id for change in changes)])
-        self._sent = set(sorted(self._sent)[-10 * AT_MOST :])
+        sent = self._sent | {change.id for change in changes}
+        self._sent = set(sorted(sent)[-REMEMBERED:])
+        self._after = max([self._after, *(change.id for change in changes)])
         return changes
 
 

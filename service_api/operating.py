@@ -123,7 +123,11 @@ def get_readiness(request: Request, now: Now) -> Readiness:
     return answer
 
 
-@api.get("/metrics", response_class=Response)
+@api.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 def get_metrics(request: Request) -> Response:
     """Return the counters of this process in Prometheus' text form."""
     metrics: HttpMetrics = request.app.state.metrics

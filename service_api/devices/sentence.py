@@ -64,4 +64,4 @@ def _on_battery(language: str, unit: FleetUnit, now: datetime, load: str | None)
                     load=load,
                 )
             )
-    return ", ".join(parts) + "." if language == "en" else ",".join(parts) + "。"
+    return ", ".join(parts) + "." if language == "en" else "\N{FULLWIDTH COMMA}".join(parts) + "。"

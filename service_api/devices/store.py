@@ -62,7 +62,7 @@ def device(connection: Connection, device_id: int, now: datetime) -> Device:
         **ground,
         state=line.state if line else "unknown",
         sentence_en=sentence("en", line, now) if line else "Not watched: switched off here.",
-        sentence_zh=sentence("zh", line, now) if line else "未监控:已在此停用。",
+        sentence_zh=sentence("zh", line, now) if line else "未监控\N{FULLWIDTH COLON}已在此停用。",
         on_battery_since_at=line.on_battery_since_at if line else None,
         runtime_left_seconds=line.runtime_left_seconds if line else None,
         observed_at=state.get("observed_at"),

@@ -33,7 +33,7 @@ SITES = (
     ("bank-2", 0, "Branch 7", "第七支行", "Asia/Shanghai"),
     ("mill-1", 1, "Plant 1", "一号厂房", "Asia/Shanghai"),
     ("mill-2", 1, "Warehouse", "仓库", "Europe/Berlin"),
-    ("clinic-1", 2, "Surgery block B, basement two, room behind the lift", "外科楼", "Asia/Shanghai"),
+    ("clinic-1", 2, "Surgery block B, basement two, behind the lift", "外科楼", "Asia/Shanghai"),
     ("metro-1", 3, "Line 4 signal room", "四号线信号室", "Asia/Shanghai"),
 )  # fmt: skip
 

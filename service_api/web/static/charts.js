@@ -17,6 +17,9 @@
   ];
   const DIGITS = { V: 1, "%": 0, "°C": 1 };
   const sync = window.uPlot.sync("device");
+  // The server's clock, not this machine's: a wrong clock here must not empty the charts.
+  const loadedAt = performance.now();
+  const clock = () => Number(root.dataset.now) * 1000 + performance.now() - loadedAt;
   let plots = [];
   let asked = 0;
 
@@ -203,7 +206,7 @@
 
   const load = async (span) => {
     const mine = ++asked;
-    const end = new Date();
+    const end = new Date(clock());
     const start = new Date(end.getTime() - SPANS[span] * 1000);
     const base = `/api/v1/devices/${root.dataset.device}`;
     const when = `from=${encodeURIComponent(start.toISOString())}&to=${encodeURIComponent(end.toISOString())}`;
