@@ -20,6 +20,7 @@ from psycopg_pool import ConnectionPool
 
 from collector import telemetry_store as telemetry
 from collector.arrival import Arrival
+from collector.rollup import mark_dirty, touched_by
 from rules.engine import Engine
 from rules.facts import Reading
 from rules.live import LiveRules
@@ -193,7 +194,7 @@ class Ingest:
             )
             kept_late = telemetry.insert_late(connection, parts.late)
             telemetry.update_states(connection, parts.newer, expired)
-            telemetry.mark_dirty(connection, dirty)
+            mark_dirty(connection, dirty)
             telemetry.keep_identities(connection, batch, now)
             telemetry.quarantine(connection, parts.refused)
             connection.execute("NOTIFY ridethrough, 'readings'")
@@ -302,7 +303,9 @@ def _expired_and_dirty(
     """
     expired = []
     dirty = [
-        (reading.device_id, telemetry.bucket_of(reading.observed_at)) for reading in parts.late
+        (reading.device_id, bucket)
+        for reading in parts.late
+        for bucket in touched_by(reading.observed_at)
     ]
     for device_id, readings in parts.newer.items():
         state = locked[device_id]

@@ -1,4 +1,4 @@
-"""Write readings: telemetry rows, the newest state, dirty rollup buckets, identity, quarantine.
+"""Write readings: telemetry rows, the newest state, identity, quarantine.
 
 Each function is one statement or two inside ingest's transaction. Columns come from the table of
 points, values are always parameters.
@@ -227,19 +227,6 @@ def bucket_of(at: datetime) -> datetime:
     """Return the start of the 15-minute bucket that `at` falls into."""
     seconds = int(at.timestamp())
     return datetime.fromtimestamp(seconds - seconds % int(BUCKET.total_seconds()), UTC)
-
-
-def mark_dirty(connection: Connection, buckets: Iterable[tuple[int, datetime]]) -> None:
-    """Ask for these (device, bucket) to be rolled up."""
-    wanted = sorted(set(buckets))
-    if wanted:
-        connection.execute(
-            """
-            INSERT INTO rollup_dirty (level, device_id, bucket)
-            SELECT '15m', * FROM unnest(%s::bigint[], %s::timestamptz[]) ON CONFLICT DO NOTHING
-            """,
-            [list(column) for column in zip(*wanted, strict=True)],
-        )
 
 
 def keep_identities(connection: Connection, arrivals: Iterable[Arrival], now: datetime) -> None:
