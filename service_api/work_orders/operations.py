@@ -168,7 +168,7 @@ def assign(
     order = _begin(connection, order_id, Step.ASSIGN)
     length = minutes or order.estimated_minutes
     ends_at = starts_at + timedelta(minutes=length)
-    name = _engineer_name(connection, engineer_id)
+    name, name_zh = _engineer_names(connection, engineer_id)
     try:
         with connection.transaction():
             connection.execute(
@@ -192,19 +192,20 @@ def assign(
         detail={
             "engineer_id": engineer_id,
             "engineer": name,
+            "engineer_zh": name_zh,
             "starts_at": starts_at.isoformat(),
             "ends_at": ends_at.isoformat(),
         },
     )
 
 
-def _engineer_name(connection: Connection, engineer_id: int) -> str:
+def _engineer_names(connection: Connection, engineer_id: int) -> tuple[str, str]:
     row = connection.execute(
-        "SELECT name FROM engineer WHERE id = %s AND active", (engineer_id,)
+        "SELECT name, name_zh FROM engineer WHERE id = %s AND active", (engineer_id,)
     ).fetchone()
     if row is None:
         raise StepRefused(f"there is no active engineer {engineer_id}")
-    return str(row[0])
+    return str(row[0]), str(row[1])
 
 
 def _why_busy(
