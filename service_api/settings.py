@@ -1,9 +1,15 @@
 """Settings: environment variables `RIDETHROUGH_…`, read in one place and checked first."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MqttVersion = Annotated[
+    Literal[3, 5],
+    BeforeValidator(lambda text: int(text) if text in ("3", "5") else text),
+]
+"""5, or 3 for MQTT 3.1.1; the environment knows only text."""
 
 
 class Settings(BaseSettings):
@@ -32,7 +38,7 @@ class Settings(BaseSettings):
     mqtt_url: SecretStr | None = Field(
         default=None, description="mqtt://user:password@host:1883, or mqtts://"
     )
-    mqtt_version: Literal[3, 5] = Field(default=5, description="5, or 3 for MQTT 3.1.1")
+    mqtt_version: MqttVersion = Field(default=5, description="5, or 3 for MQTT 3.1.1")
     mqtt_client_id: str = Field(
         default="ridethrough-ingest",
         description="fixed, since the broker keeps what arrives while this client is away",

@@ -227,6 +227,14 @@ def database(server: Server) -> Iterator[Database]:
 
 
 @pytest.fixture
+def embedded_database(embedded_server: Server) -> Iterator[Database]:
+    """One database on the embedded server, for tests of more than the store."""
+    made = embedded_server.copy()
+    yield made
+    embedded_server.drop(made.name)
+
+
+@pytest.fixture
 def empty_database(server: Server) -> Iterator[Database]:
     made = server.empty()
     yield made
