@@ -359,9 +359,6 @@ ALTER TABLE telemetry_1h SET (timescaledb.enable_columnstore,
 CALL add_columnstore_policy('telemetry', after => interval '2 days', if_not_exists => true);
 CALL add_columnstore_policy('telemetry_15m', after => interval '45 days', if_not_exists => true);
 CALL add_columnstore_policy('telemetry_1h', after => interval '400 days', if_not_exists => true);
-SELECT add_retention_policy('telemetry', drop_after => interval '14 days');
-SELECT add_retention_policy('telemetry_15m', drop_after => interval '1 year');
-SELECT add_retention_policy('telemetry_1h', drop_after => interval '5 years');
 
 CREATE FUNCTION storage_variant() RETURNS text LANGUAGE sql IMMUTABLE RETURN 'timescale-community';
 """
