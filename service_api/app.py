@@ -64,11 +64,10 @@ def _operation_id(route: APIRoute) -> str:
 
 def create_app(*, pool: ConnectionPool, config: AppConfig, now: Callable[[], datetime]) -> FastAPI:
     """Build the application over an open pool whose role is `ridethrough_api`."""
+    hub = Hub()
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        hub = Hub()
-        app.state.wiring = Wiring(pool, config, now, hub, Limiter())
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         listening = (
             asyncio.create_task(listen(hub, config.listen_dsn)) if config.listen_dsn else None
         )
@@ -92,6 +91,7 @@ def create_app(*, pool: ConnectionPool, config: AppConfig, now: Callable[[], dat
         generate_unique_id_function=_operation_id,
         lifespan=lifespan,
     )
+    app.state.wiring = Wiring(pool, config, now, hub, Limiter())
     app.state.metrics = metrics
     add_error_handlers(app)
     for noun in NOUNS:
@@ -104,3 +104,12 @@ def create_app(*, pool: ConnectionPool, config: AppConfig, now: Callable[[], dat
     app.add_middleware(SafeHeaders)
     app.add_middleware(Measured, metrics=metrics)
     return app
+
+
+def end_streams(app: FastAPI) -> None:
+    """End the event streams, so that a server that waits for its answers can leave.
+
+    To be called in the application's event loop, before the server is told to stop.
+    """
+    wiring: Wiring = app.state.wiring
+    wiring.hub.close()

@@ -35,7 +35,7 @@ from collector.store import (
 from collector.tick import tick
 from rules.catalogue import catalogue
 from rules.live import LiveRules
-from service_api.app import create_app
+from service_api.app import create_app, end_streams
 from service_api.consumers import HANDLERS
 from service_api.database import open_pool, require_current_schema
 from service_api.jobs import jobs
@@ -349,6 +349,9 @@ def _api_role(settings: Settings, pool: ConnectionPool, dsn: str, now: Clock) ->
             public_url=settings.public_url,
             secure_cookies=settings.secure_cookies,
             raw_days=settings.raw_days,
+            encryption_key=None
+            if settings.encryption_key is None
+            else settings.encryption_key.get_secret_value(),
         ),
         now=now,
     )
@@ -367,6 +370,7 @@ def _api_role(settings: Settings, pool: ConnectionPool, dsn: str, now: Clock) ->
         # Signals are the composition root's; uvicorn is told to leave by this flag.
         serving = asyncio.create_task(server._serve(), name="http")  # noqa: SLF001
         await _asked_or_done(stop, serving)
+        end_streams(app)
         server.should_exit = True
         await serving
 

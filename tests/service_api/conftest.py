@@ -1,5 +1,6 @@
 """The doors with a fleet behind them: a real server on a loopback port, a seeded database."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 import uvicorn
 
-from service_api.app import create_app
+from service_api.app import create_app, end_streams
 from service_api.database import open_pool
 from service_api.request import AppConfig
 from tests.conftest import NOW, Database, Server
@@ -72,6 +73,14 @@ class Doors:
         self.now += timedelta(**span)
 
 
+class Stoppable(uvicorn.Server):
+    """Ends the event streams when it stops, as the daemon does."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        end_streams(self.config.app)
+        await super().shutdown(sockets)
+
+
 @contextmanager
 def open_doors(database: Database, *, past: bool = False) -> Iterator[Doors]:
     """Seed a database and serve it until the end of the block."""
@@ -81,9 +90,7 @@ def open_doors(database: Database, *, past: bool = False) -> Iterator[Doors]:
     app = create_app(
         pool=pool, config=AppConfig(listen_dsn=database.api_dsn), now=lambda: doors.now
     )
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_level="error", lifespan="on", timeout_graceful_shutdown=2)
-    )
+    server = Stoppable(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run, name="doors")
     thread.start()
     try:
@@ -100,6 +107,7 @@ def open_doors(database: Database, *, past: bool = False) -> Iterator[Doors]:
             client.close()
         server.should_exit = True
         thread.join(DEADLINE_SECONDS)
+        assert not thread.is_alive(), "the server did not stop"
         pool.close()
 
 
