@@ -24,6 +24,10 @@ FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(hours=1)
 MOST_SKIPPED = 1_000
 
+LET_SETTLE: Mapping[str, timedelta] = {"incident.opened": timedelta(seconds=15)}
+"""Topics that are looked at only so long after they happened: an outage reaches the other units of
+a site within seconds, and who is told of one unit and then of five is told too much."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -83,10 +87,18 @@ def _claim(connection: Connection, now: datetime) -> Message | None:
         return cursor.execute(
             """
             SELECT id, at, topic, customer_id, ref, attempts FROM outbox
-            WHERE done_at IS NULL AND (next_at IS NULL OR next_at <= %s)
-            ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+            WHERE done_at IS NULL AND (next_at IS NULL OR next_at <= %(now)s)
+            AND NOT EXISTS (
+                SELECT FROM unnest(%(topics)s::text[], %(settled)s::timestamptz[])
+                    AS settling (topic, since)
+                WHERE settling.topic = outbox.topic AND outbox.at > settling.since)
+            ORDER BY id LIMIT 1 FOR UPDATE OF outbox SKIP LOCKED
             """,
-            (now,),
+            {
+                "now": now,
+                "topics": list(LET_SETTLE),
+                "settled": [now - pause for pause in LET_SETTLE.values()],
+            },
         ).fetchone()
 
 
