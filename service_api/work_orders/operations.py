@@ -1,7 +1,7 @@
 """Change work orders: each step is a row in the order's log and can be taken back.
 
 The database refuses an engineer in two places. Which step is possible when is in
-`work_orders.states`; drafting by itself is in `work_orders.drafting`.
+`work_orders.states`; drafting is in `work_orders.drafting`, taking a step back in `undoing`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from service_api.maintenance.planning import local_day
 from service_api.spares import operations as stock
 from service_api.spares.operations import Item
 from service_api.spares.store import parts_of_order
-from service_api.work_orders.states import CHANGES, OPEN_STATES, Past, Step, step_to_undo
+from service_api.work_orders.states import CHANGES, OPEN_STATES, Step
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -55,7 +55,9 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
+class LockedOrder:
+    """An order as it is before a step."""
+
     id: int
     ticket_id: int
     customer_id: int
@@ -86,8 +88,9 @@ class _Order:
         return kept
 
 
-def _locked(connection: Connection, order_id: int) -> _Order:
-    with connection.cursor(row_factory=class_row(_Order)) as cursor:
+def locked_order(connection: Connection, order_id: int) -> LockedOrder:
+    """Return an order, held until the transaction ends. Raises `OrderUnknown`."""
+    with connection.cursor(row_factory=class_row(LockedOrder)) as cursor:
         order = cursor.execute(
             """
             SELECT w.id, w.ticket_id, w.customer_id, w.device_id, s.time_zone, w.state,
@@ -103,8 +106,8 @@ def _locked(connection: Connection, order_id: int) -> _Order:
     return order
 
 
-def _begin(connection: Connection, order_id: int, step: Step) -> _Order:
-    order = _locked(connection, order_id)
+def _begin(connection: Connection, order_id: int, step: Step) -> LockedOrder:
+    order = locked_order(connection, order_id)
     if order.state not in CHANGES[step].allowed:
         raise StepRefused(f"the work order is {order.state.replace('_', ' ')}")
     return order
@@ -133,7 +136,7 @@ def log_order(
 
 def _log_step(
     connection: Connection,
-    order: _Order,
+    order: LockedOrder,
     step: Step,
     *,
     actor: str,
@@ -375,79 +378,11 @@ def cancel(
     )
 
 
-def undo(connection: Connection, order_id: int, *, actor: str, now: datetime) -> str:
-    """Take back the newest step that still stands; returns which it was.
-
-    Stock moves of the step are undone and a ticket that it closed is opened again. Raises
-    `StepRefused` when there is nothing to take back or the way back is barred by now.
-    """
-    order = _locked(connection, order_id)
-    history = {
-        event_id: (kind, detail)
-        for event_id, kind, detail in connection.execute(
-            "SELECT id, kind, detail FROM work_order_event WHERE work_order_id = %s ORDER BY id",
-            (order_id,),
-        )
-    }
-    target = step_to_undo(
-        [Past(key, kind, detail.get("undoes")) for key, (kind, detail) in history.items()]
-    )
-    if target is None:
-        raise StepRefused("nothing has been done that could be undone")
-    kind, detail = history[target]
-    try:
-        with connection.transaction():
-            _restore(connection, order_id, detail["before"])
-            for move_id in reversed(detail.get("moves", [])):
-                stock.undo(connection, move_id=move_id, actor=actor, now=now)
-            if "battery_of" in detail:
-                connection.execute(
-                    "UPDATE device SET battery_installed_on = %s WHERE id = %s",
-                    (detail["battery_before"], detail["battery_of"]),
-                )
-            if detail.get("ticket") in {"closed", "resolved"}:
-                tickets.reopen_ticket(
-                    connection,
-                    order.ticket_id,
-                    reason="work order reopened",
-                    actor=actor,
-                    now=now,
-                )
-    except psycopg.errors.ExclusionViolation as overlap:
-        raise EngineerBusy("the engineer has another job at that time by now") from overlap
-    except psycopg.errors.UniqueViolation as newer:
-        raise StepRefused("the ticket has a newer open work order") from newer
-    log_order(
-        connection,
-        order_id,
-        "undone",
-        customer_id=order.customer_id,
-        actor=actor,
-        now=now,
-        detail={"undoes": target, "step": kind},
-    )
-    return str(kind)
-
-
-def _restore(connection: Connection, order_id: int, before: Mapping[str, Any]) -> None:
-    connection.execute(
-        """
-        UPDATE work_order SET state = %(state)s, engineer_id = %(engineer_id)s,
-            planned = CASE WHEN %(starts_at)s::timestamptz IS NULL THEN NULL
-                ELSE tstzrange(%(starts_at)s::timestamptz, %(ends_at)s::timestamptz) END,
-            arrived_at = %(arrived_at)s, done_at = %(done_at)s, report = %(report)s,
-            signed_by = %(signed_by)s
-        WHERE id = %(id)s
-        """,
-        {**before, "id": order_id},
-    )
-
-
 def reserve_part(
     connection: Connection, order_id: int, used: UsedPart, *, actor: str, now: datetime
 ) -> None:
     """Reserve a part for an order that is not over. Raises `NotEnoughStock`."""
-    order = _locked(connection, order_id)
+    order = locked_order(connection, order_id)
     if order.state not in OPEN_STATES:
         raise StepRefused(f"the work order is {order.state}")
     stock.reserve(

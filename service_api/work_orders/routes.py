@@ -29,6 +29,7 @@ from service_api.work_orders.schemas import (
     OrderQuery,
     Used,
 )
+from service_api.work_orders.undoing import undo
 
 api = APIRouter(prefix="/api/v1/work-orders", tags=["work orders"], responses=PROBLEM_RESPONSES)
 pages = APIRouter(prefix="/work-orders", include_in_schema=False)
@@ -132,7 +133,7 @@ def cancel_work_order(
 @api.post("/{order_id}/undo")
 def undo_work_order_step(user: Staff, connection: Transaction, now: Now, order_id: int) -> Order:
     """Take back the newest step, with its stock moves and what it did to the ticket."""
-    operations.undo(connection, order_id, actor=user.name, now=now)
+    undo(connection, order_id, actor=user.name, now=now)
     return store.order(connection, order_id)
 
 

@@ -21,6 +21,7 @@ from service_api.work_orders.schemas import (
     ClosingForm,
     ReserveForm,
 )
+from service_api.work_orders.undoing import undo
 
 pages = APIRouter(include_in_schema=False)
 
@@ -131,7 +132,7 @@ def undo_on_page(
     request: Request, user: Staff, connection: Transaction, now: Now, order_id: int
 ) -> Response:
     """Take the newest step back."""
-    operations.undo(connection, order_id, actor=user.name, now=now)
+    undo(connection, order_id, actor=user.name, now=now)
     return done(request, f"/work-orders/{order_id}", msg("Taken back"))
 
 

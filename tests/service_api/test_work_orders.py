@@ -15,6 +15,7 @@ from service_api.work_orders.drafting import draft_order
 from service_api.work_orders.operations import EngineerBusy, Report, StepRefused, UsedPart
 from service_api.work_orders.schemas import OrderQuery
 from service_api.work_orders.states import CHANGES, Past, Step, next_step, step_to_undo
+from service_api.work_orders.undoing import undo
 from tests.conftest import NOW
 from tests.service_world import lay_crew, lay_world
 
@@ -151,7 +152,7 @@ def test_the_database_refuses_an_engineer_in_two_places_with_a_clear_reason(
         give(staff, other, crew["a"], NOW + 2 * HOUR)
     assert state_of(staff, other) == "draft"
     give(staff, other, crew["b"], NOW + 2 * HOUR)
-    operations.undo(staff, other, actor="test", now=NOW)
+    undo(staff, other, actor="test", now=NOW)
     # The planned time is half-open: the next job may begin when this one ends.
     give(staff, other, crew["a"], NOW + 3 * HOUR)
     assert state_of(staff, other) == "assigned"
@@ -217,16 +218,16 @@ def test_closing_by_mistake_is_taken_back_with_parts_and_ticket(staff, world, cr
     used = [UsedPart(Item(crew["B-A"], crew["main"]), 2)]
     operations.close(staff, order, Report("x", "", used, "battery_replaced"), actor="a", now=NOW)
     assert lying(staff, crew["B-A"]) == (0, 0)
-    assert operations.undo(staff, order, actor="a", now=NOW) == "closed"
+    assert undo(staff, order, actor="a", now=NOW) == "closed"
     page = store.order(staff, order)
     assert (page.line.state, page.ticket_state, page.report) == ("on_site", "open", None)
     assert lying(staff, crew["B-A"]) == (2, 1)
     assert battery_of(staff, world.device) is None
-    assert operations.undo(staff, order, actor="a", now=NOW) == "arrived"
-    assert operations.undo(staff, order, actor="a", now=NOW) == "assigned"
+    assert undo(staff, order, actor="a", now=NOW) == "arrived"
+    assert undo(staff, order, actor="a", now=NOW) == "assigned"
     assert state_of(staff, order) == "draft"
     with pytest.raises(StepRefused, match="nothing"):
-        operations.undo(staff, order, actor="a", now=NOW)
+        undo(staff, order, actor="a", now=NOW)
 
 
 def test_more_parts_than_there_are_close_nothing(staff, world, crew, order):
@@ -243,7 +244,7 @@ def test_a_cancelled_order_frees_its_part_and_undo_takes_it_again(staff, world, 
     operations.cancel(staff, order, reason="customer asked", actor="test", now=NOW)
     assert state_of(staff, order) == "cancelled"
     assert lying(staff, crew["B-A"]) == (2, 0)
-    operations.undo(staff, order, actor="test", now=NOW)
+    undo(staff, order, actor="test", now=NOW)
     assert state_of(staff, order) == "draft"
     assert lying(staff, crew["B-A"]) == (2, 1)
 
@@ -253,7 +254,7 @@ def test_a_cancelled_order_stays_so_once_the_ticket_has_a_new_one(staff, world, 
     operations.cancel(staff, order, reason="wrong", actor="test", now=NOW)
     assert draft_order(staff, ticket, actor="test", now=NOW) != order
     with pytest.raises(StepRefused, match="newer open work order"):
-        operations.undo(staff, order, actor="test", now=NOW)
+        undo(staff, order, actor="test", now=NOW)
 
 
 @pytest.mark.parametrize("step", ["accept", "arrive", "close"])
