@@ -70,8 +70,7 @@ class Wire:
         self._quiet_until: datetime | None = None
         self._frozen: dict[str, Value] | None = None
         self._cached: tuple[datetime, dict[Ref, Encoded]] | None = None
-        if silent_since is not None:
-            self.faults[WireFault.SILENT] = None
+        self._is_gone = silent_since is not None
 
     def begin(self, fault: WireFault, now: datetime, amount: float | None = None) -> None:
         """Switch a fault on."""
@@ -110,7 +109,7 @@ class Wire:
         nothing answers.
         """
         self.unit.at(now)
-        if WireFault.SILENT in self.faults:
+        if self._is_gone or WireFault.SILENT in self.faults:
             return False
         if self._quiet_until is not None and now < self._quiet_until:
             return False

@@ -116,6 +116,7 @@ def _add_upkeep(commands: "Commands") -> None:
     migrate.set_defaults(command=_late("cli_operate", "migrate"))
 
     doctor = commands.add_parser("doctor", help="check settings, database, broker and disk")
+    doctor.add_argument("--roles", type=_roles, default=ROLES, help="look at what these need")
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(command=_late("cli_operate", "doctor"))
 

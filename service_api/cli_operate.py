@@ -118,7 +118,7 @@ def migrate(arguments: argparse.Namespace) -> None:
 
 def doctor(arguments: argparse.Namespace) -> None:
     """Say what is well and what is not."""
-    findings = examine(_settings(), now=arguments.now())
+    findings = examine(_settings(), arguments.roles, now=arguments.now())
     if arguments.json:
         print_json([finding.to_json() for finding in findings])
     else:

@@ -105,7 +105,7 @@ class Supervisor:
             if self._ended.is_set():
                 raise DaemonFailed(self._failure or "a role ended")
             if not also():
-                raise DaemonFailed("a worker process ended")
+                raise DaemonFailed("a process that belongs to this one ended")
 
     def stop(self) -> None:
         """Tell every role to stop and wait for them, in the order they were started."""
@@ -346,7 +346,6 @@ def _api_role(settings: Settings, pool: ConnectionPool, dsn: str, now: Clock) ->
         pool=pool,
         config=AppConfig(
             listen_dsn=dsn,
-            public_url=settings.public_url,
             secure_cookies=settings.secure_cookies,
             raw_days=settings.raw_days,
             encryption_key=None

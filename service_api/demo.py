@@ -99,7 +99,7 @@ def run(
                 _first_start(ingest_pool, api_pool, fleet, state, now, say)
                 state.epoch = epoch
             state.write(url)
-            served = stack.enter_context(
+            fleet_alive, served = stack.enter_context(
                 _simulated(data_dir, devices, mqtt_url=broker.url, epoch=epoch)
             )
             _register(api_pool, served, settings, now())
@@ -107,7 +107,7 @@ def run(
         _wait_until_answering(port, asked)
         for line in state.welcome(url):
             say(line)
-        running.wait(asked)
+        running.wait(asked, also=fleet_alive)
         say("Stopping …")
 
 
@@ -209,10 +209,13 @@ def _first_start(
 
 
 @contextmanager
-def _simulated(data_dir: Path, devices: int, *, mqtt_url: str, epoch: datetime) -> Iterator[bytes]:
+def _simulated(
+    data_dir: Path, devices: int, *, mqtt_url: str, epoch: datetime
+) -> Iterator[tuple[Callable[[], bool], bytes]]:
     """Serve the units from a process of their own, as they would be somewhere else.
 
-    Yields the list of them for `devices import`: each sits on a port that was free.
+    Yields whether they still live, and the list of them for `devices import`: each sits on a port
+    that was free.
     """
     listed = data_dir / "units.csv"
     process = subprocess.Popen(  # noqa: S603 - our own command
@@ -234,7 +237,7 @@ def _simulated(data_dir: Path, devices: int, *, mqtt_url: str, epoch: datetime) 
     )
     try:
         _wait_for_units(process)
-        yield listed.read_bytes()
+        yield lambda: process.poll() is None, listed.read_bytes()
     finally:
         process.terminate()
         try:

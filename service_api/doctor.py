@@ -2,7 +2,7 @@
 
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from service_api.database import newest_version, schema_version
 from service_api.settings import Settings
 
 CONNECT_SECONDS = 5
+SILENT_SECONDS = 60
 RAW_ROW_BYTES = 180
 """A raw reading of 30 points on disk before compression."""
 
@@ -31,35 +32,48 @@ class Finding:
         return asdict(self)
 
 
-def examine(settings: Settings, *, now: datetime) -> list[Finding]:
-    """Look at everything that can be looked at; each failure is a finding, not an error."""
+_NEEDED = {
+    "collect": ("ingest_database_url", "encryption_key"),
+    "ingest": ("ingest_database_url", "mqtt_url"),
+    "schedule": ("ingest_database_url",),
+    "notify": ("ingest_database_url", "encryption_key"),
+    "api": ("api_database_url",),
+}
+"""Role → the settings that it cannot do without."""
+
+
+def examine(settings: Settings, roles: Sequence[str], *, now: datetime) -> list[Finding]:
+    """Look at everything that these roles stand on; each failure is a finding, not an error."""
     return [
-        *_settings(settings),
-        *_database(settings, now),
+        *_settings(settings, roles),
+        *_database(settings, roles, now),
         *_broker(settings),
         *_disk(),
     ]
 
 
-def _settings(settings: Settings) -> Iterator[Finding]:
-    for name in ("ingest_database_url", "api_database_url", "encryption_key"):
+def _settings(settings: Settings, roles: Sequence[str]) -> Iterator[Finding]:
+    for name in sorted({name for role in roles for name in _NEEDED[role]}):
         is_set = getattr(settings, name) is not None
         yield Finding(f"RIDETHROUGH_{name.upper()}", is_set, "set" if is_set else "not set")
 
 
-def _database(settings: Settings, now: datetime) -> Iterator[Finding]:
-    secret = settings.ingest_database_url
+def _database(settings: Settings, roles: Sequence[str], now: datetime) -> Iterator[Finding]:
+    secret = settings.ingest_database_url or settings.api_database_url
     if secret is None:
         return
     try:
         with psycopg.connect(secret.get_secret_value(), connect_timeout=CONNECT_SECONDS) as opened:
-            yield from _look_into(opened, settings, now)
+            yield from _look_into(opened, settings, roles, now)
     except psycopg.Error as error:
         yield Finding("database", is_good=False, detail=" ".join(str(error).split()))
 
 
 def _look_into(
-    connection: psycopg.Connection[TupleRow], settings: Settings, now: datetime
+    connection: psycopg.Connection[TupleRow],
+    settings: Settings,
+    roles: Sequence[str],
+    now: datetime,
 ) -> Iterator[Finding]:
     def one(query: str) -> object:
         row = connection.execute(query).fetchone()
@@ -79,12 +93,14 @@ def _look_into(
             apart < timedelta(seconds=5),
             f"{apart.total_seconds():.1f} s from the database",
         )
+    if settings.ingest_database_url is None or not {"collect", "ingest"} & set(roles):
+        return
     newest = one("SELECT max(received_at) FROM device_state")
     if isinstance(newest, datetime):
         age = (now - newest).total_seconds()
-        yield Finding("ingest", age < 60, f"newest reading {age:.0f} s ago")
+        yield Finding("ingest", age < SILENT_SECONDS, f"newest reading {age:.0f} s ago")
     else:
-        yield Finding("ingest", is_good=False, detail="no reading yet")
+        yield Finding("ingest", is_good=True, detail="no reading yet")
     a_day = one("SELECT coalesce(sum(86400 / poll_seconds), 0) FROM device WHERE enabled")
     if isinstance(a_day, float):
         size = a_day * RAW_ROW_BYTES * settings.raw_days / 1e9

@@ -39,7 +39,6 @@ class AppConfig:
     """
 
     listen_dsn: str | None = None
-    public_url: str | None = None
     secure_cookies: bool = False
     session_life: timedelta = timedelta(days=14)
     token_life: timedelta = timedelta(hours=12)

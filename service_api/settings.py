@@ -45,7 +45,6 @@ class Settings(BaseSettings):
     )
     host: str = "127.0.0.1"
     port: int = 8080
-    public_url: str | None = Field(default=None, description="how people reach the pages")
     raw_days: int = Field(default=14, ge=1, description="how long raw readings are kept")
     in_flight: int = Field(default=200, ge=1, description="polls under way at once, at most")
     secure_cookies: bool = Field(default=False, description="true behind HTTPS")
