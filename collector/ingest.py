@@ -6,20 +6,21 @@ the poison reading stands alone in quarantine; a failure of the database is trie
 """
 
 import logging
-import queue
 import random
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 
 import psycopg
 from psycopg_pool import ConnectionPool
 
 from collector import telemetry_store as telemetry
 from collector.arrival import Arrival
+from collector.inbox import Inbox
 from collector.rollup import mark_dirty, touched_by
 from rules.engine import Engine
 from rules.facts import Reading
@@ -84,22 +85,18 @@ class Ingest:
         self._rules = rules
         self._now = now
         self._oldest = oldest
-        self._queue: queue.Queue[Arrival] = queue.Queue(capacity)
-        self._partitions: set[datetime] = set()
+        self._inbox = Inbox(capacity=capacity, batch=BATCH, linger_seconds=LINGER_SECONDS)
+        self._partitions: set[date] = set()
         self._stop = threading.Event()
 
     def offer(self, arrival: Arrival) -> bool:
         """Queue an arrival; False, taking nothing, while the queue is full."""
-        try:
-            self._queue.put_nowait(arrival)
-        except queue.Full:
-            return False
-        return True
+        return self._inbox.put(arrival)
 
     @property
     def waiting(self) -> int:
         """How many arrivals are queued."""
-        return self._queue.qsize()
+        return len(self._inbox)
 
     def run(self) -> None:
         """Store batches until `stop`, and then what is still queued."""
@@ -111,30 +108,14 @@ class Ingest:
     def stop(self) -> None:
         """Let `run` store what is queued and return."""
         self._stop.set()
+        self._inbox.close()
 
     def run_once(self, *, wait_seconds: float) -> int:
         """Store one batch, waiting so long for its first arrival; returns its size."""
-        batch = self._next_batch(wait_seconds)
+        batch = self._inbox.take(wait_seconds=wait_seconds)
         if batch:
             self.store(batch)
         return len(batch)
-
-    def _next_batch(self, wait_seconds: float) -> list[Arrival]:
-        batch: list[Arrival] = []
-        try:
-            batch.append(
-                self._queue.get(timeout=wait_seconds) if wait_seconds else self._queue.get_nowait()
-            )
-            deadline = time.monotonic() + LINGER_SECONDS
-            while len(batch) < BATCH:
-                left = deadline - time.monotonic()
-                if left <= 0 or self._stop.is_set():
-                    batch.append(self._queue.get_nowait())
-                else:
-                    batch.append(self._queue.get(timeout=left))
-        except queue.Empty:
-            pass
-        return batch
 
     def store(self, batch: Sequence[Arrival]) -> None:
         """Store a batch whatever happens: whole, halved around poison, or again after a failure."""
@@ -255,14 +236,14 @@ class Ingest:
         """Make missing partitions before the transaction: making one takes a lock on the parent."""
         oldest, furthest = self._oldest(now), now + FURTHEST_AHEAD
         days = {
-            reading.observed_at.replace(hour=0, minute=0, second=0, microsecond=0)
+            reading.observed_at.date()
             for arrival in batch
             if (reading := arrival.reading) is not None
             and oldest <= reading.observed_at <= furthest
         }
         for day in sorted(days - self._partitions):
             with self._connections.connection() as connection:
-                telemetry.ensure_partition(connection, day)
+                telemetry.ensure_partition(connection, datetime.combine(day, time_of_day.min, UTC))
             if len(self._partitions) > _MARKED_PARTITIONS:
                 self._partitions.clear()
             self._partitions.add(day)
@@ -314,7 +295,11 @@ def _expired_and_dirty(
             expired.append(device_id)
         last = None if state.observed_at is None else telemetry.bucket_of(state.observed_at)
         for reading in readings:
-            bucket = telemetry.bucket_of(reading.observed_at)
+            at = reading.observed_at
+            if last is not None and last <= at < last + telemetry.BUCKET:
+                bucket = last
+            else:
+                bucket = telemetry.bucket_of(at)
             if bucket != last or reading.received_at >= bucket + telemetry.BUCKET:
                 dirty.append((device_id, bucket))
             last = bucket
