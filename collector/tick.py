@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from collector.telemetry_store import facts_of
-from rules.incidents import COLLECTOR_DOWN, collector_group_subject
+from rules.incidents import COLLECTOR_DOWN, NO_DATA, WHOLE_FLEET, collector_group_subject
 from rules.live import LiveRules
 from rules.operations import end_shelving
 from rules.store import open_incident, record, remembered_states, switch_off, tell
@@ -24,6 +24,8 @@ Connection = psycopg.Connection[TupleRow]
 AT_ONCE = 500
 ALIVE_FOR = timedelta(seconds=30)
 """A collector that has not beaten for three beats is dead."""
+NO_DATA_AFTER = timedelta(minutes=5)
+"""When nothing has been stored for so long, staff are told."""
 
 
 def tick(connections: ConnectionPool, rules: LiveRules, *, now: datetime) -> int:
@@ -41,6 +43,7 @@ def tick(connections: ConnectionPool, rules: LiveRules, *, now: datetime) -> int
         end_shelving(connection, now=now)
     with connections.connection() as connection:
         watch_collectors(connection, now=now)
+        watch_ingest(connection, now=now)
     return judged
 
 
@@ -143,22 +146,37 @@ def watch_collectors(connection: Connection, *, now: datetime) -> None:
         """,
         (now - ALIVE_FOR,),
     ).fetchall():
-        subject = collector_group_subject(group)
-        if not is_alive:
-            open_incident(
-                connection,
-                subject=subject,
-                cause=COLLECTOR_DOWN,
-                site_id=None,
-                customer_id=None,
-                at=now,
-            )
-            continue
-        for (incident_id,) in connection.execute(
-            """
-            UPDATE incident SET closed_at = %s
-            WHERE subject = %s AND cause = %s AND closed_at IS NULL RETURNING id
-            """,
-            (now, subject, COLLECTOR_DOWN),
-        ).fetchall():
-            tell(connection, [("incident.closed", None, incident_id, now)])
+        _stands(connection, collector_group_subject(group), COLLECTOR_DOWN, now, holds=not is_alive)
+
+
+def watch_ingest(connection: Connection, *, now: datetime) -> None:
+    """Keep one incident while nothing is stored though collectors live: our own silence."""
+    row = connection.execute(
+        """
+        SELECT coalesce(max(s.received_at), min(d.created_at)) < %(since)s AND EXISTS (
+            SELECT FROM collector WHERE stopped_at IS NULL AND beat_at >= %(alive)s
+            AND started_at < %(since)s)
+        FROM device d JOIN device_state s ON s.device_id = d.id WHERE d.enabled
+        """,
+        {"since": now - NO_DATA_AFTER, "alive": now - ALIVE_FOR},
+    ).fetchone()
+    _stands(connection, WHOLE_FLEET, NO_DATA, now, holds=row is not None and bool(row[0]))
+
+
+def _stands(
+    connection: Connection, subject: str, cause: str, now: datetime, *, holds: bool
+) -> None:
+    """Open or close an incident of the service's own."""
+    if holds:
+        open_incident(
+            connection, subject=subject, cause=cause, site_id=None, customer_id=None, at=now
+        )
+        return
+    for (incident_id,) in connection.execute(
+        """
+        UPDATE incident SET closed_at = %s
+        WHERE subject = %s AND cause = %s AND closed_at IS NULL RETURNING id
+        """,
+        (now, subject, cause),
+    ).fetchall():
+        tell(connection, [("incident.closed", None, incident_id, now)])

@@ -185,8 +185,15 @@ def _background_roles(
         made.append(Role("schedule", _schedule(pool, settings, now)))
     if "notify" in roles:
         sealer = _sealer(settings)
+        channel = settings.staff_channel
+        staff = None if channel is None else channel.get_secret_value()
         made.append(Role("outbox", _drain(lambda: take_one(pool, now=now(), handlers=HANDLERS))))
-        made.append(Role("notices", _drain(lambda: deliver_one(pool, now=now(), unseal=sealer))))
+        made.append(
+            Role(
+                "notices",
+                _drain(lambda: deliver_one(pool, now=now(), unseal=sealer, staff_channel=staff)),
+            )
+        )
     return made
 
 

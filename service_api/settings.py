@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         default="ridethrough-ingest",
         description="fixed, since the broker keeps what arrives while this client is away",
     )
+    staff_channel: SecretStr | None = Field(
+        default=None, description="an Apprise address: told when this service itself is blind"
+    )
     host: str = "127.0.0.1"
     port: int = 8080
     raw_days: int = Field(default=14, ge=1, description="how long raw readings are kept")

@@ -48,13 +48,49 @@ def tell_of_closed_ticket(connection: Connection, message: Message, now: datetim
 def tell_of_incident(connection: Connection, message: Message, now: datetime) -> None:
     """Tell what struck a site."""
     facts = incident_facts(connection, message.ref, now=now)
-    _write(connection, message, None if facts is None else texts.incident_opened(facts), now)
+    if facts is None:
+        _tell_staff(connection, message, now)
+        return
+    _write(connection, message, texts.incident_opened(facts), now)
 
 
 def tell_of_closed_incident(connection: Connection, message: Message, now: datetime) -> None:
     """Tell that it is over."""
     facts = incident_facts(connection, message.ref, now=now)
-    _write(connection, message, None if facts is None else texts.incident_closed(facts), now)
+    if facts is None:
+        _tell_staff(connection, message, now)
+        return
+    _write(connection, message, texts.incident_closed(facts), now)
+
+
+def _tell_staff(connection: Connection, message: Message, now: datetime) -> None:
+    """Tell the service organization itself, in both languages, that it is blind or sees again."""
+    row = connection.execute(
+        "SELECT cause, subject, opened_at, closed_at FROM incident WHERE id = %s", (message.ref,)
+    ).fetchone()
+    if row is None:
+        return
+    text = texts.own_trouble(*row)
+    for language, title, body in (
+        ("en", text.title.en, text.body.en),
+        ("zh", text.title.zh, text.body.zh),
+    ):
+        connection.execute(
+            """
+            INSERT INTO notice (topic, ref, language, title, body, created_at, next_at, dedup_key)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (dedup_key) DO NOTHING
+            """,
+            (
+                message.topic,
+                message.ref,
+                language,
+                title,
+                body,
+                now,
+                now,
+                f"{message.id}:staff:{language}",
+            ),
+        )
 
 
 def _write(connection: Connection, message: Message, text: Text | None, now: datetime) -> None:

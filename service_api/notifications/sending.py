@@ -33,6 +33,7 @@ class _Due:
     title: str
     body: str
     attempts: int
+    is_for_staff: bool
     channel_sealed: bytes | None
 
 
@@ -42,13 +43,18 @@ def deliver_one(
     now: datetime,
     unseal: Callable[[bytes], str],
     send: Send = send_by_apprise,
+    staff_channel: str | None = None,
 ) -> bool:
-    """Send one due notice; False when there is none. `unseal` opens the contact's channel."""
+    """Send one due notice; False when there is none.
+
+    `unseal` opens the contact's channel; notices to the service organization itself go to
+    `staff_channel`, and without one they stand on the page alone.
+    """
     with pool.connection() as connection, connection.transaction():
         due = _claim(connection, now)
     if due is None:
         return False
-    error = _try(due, unseal, send)
+    error = _try(due, unseal, send, staff_channel)
     with pool.connection() as connection, connection.transaction():
         if error is None:
             connection.execute(
@@ -76,18 +82,24 @@ def _claim(connection: Connection, now: datetime) -> _Due | None:
             WHERE id = (
                 SELECT id FROM notice WHERE sent_at IS NULL AND next_at <= %s
                 ORDER BY next_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING id, title, body, attempts,
+            RETURNING id, title, body, attempts, customer_id IS NULL AS is_for_staff,
                 (SELECT channel_sealed FROM contact WHERE id = contact_id)
             """,
             (now + CLAIM, now),
         ).fetchone()
 
 
-def _try(due: _Due, unseal: Callable[[bytes], str], send: Send) -> str | None:
-    if due.channel_sealed is None:
-        return None  # the channel was taken away since: the page has shown it
+def _try(
+    due: _Due, unseal: Callable[[bytes], str], send: Send, staff_channel: str | None
+) -> str | None:
     try:
-        send(unseal(due.channel_sealed), due.title, due.body)
+        if due.is_for_staff:
+            channel = staff_channel
+        else:
+            channel = None if due.channel_sealed is None else unseal(due.channel_sealed)
+        if channel is None:
+            return None  # there is none, or it was taken away since: the page has shown it
+        send(channel, due.title, due.body)
     except (SendFailed, SealBroken) as failed:
         return str(failed)
     return None

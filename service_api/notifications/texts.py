@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rules.deadline_lines import Line, local_text
-from rules.incidents import COMMUNICATION_LOST, MAINS_FAILURE
+from rules.incidents import CAUSES, COMMUNICATION_LOST, MAINS_FAILURE
 from rules.operations import CLOSING_CODES
 
 MOST_UNITS = 5
@@ -72,6 +72,29 @@ def _join(parts: Sequence[Line]) -> Line:
 def _minutes(minutes: float) -> Line:
     whole = max(1, round(minutes))
     return Line(f"about {whole} min", f"约 {whole} 分钟")
+
+
+def own_trouble(cause: str, subject: str, opened_at: datetime, closed_at: datetime | None) -> Text:
+    """Say to staff that the service itself is blind somewhere, or sees again."""
+    en, zh = CAUSES.get(cause, (cause, cause))
+    since, until = (
+        None if at is None else f"{at:%Y-%m-%d %H:%M} UTC" for at in (opened_at, closed_at)
+    )
+    if until is None:
+        return Text(
+            Line(en, zh),
+            Line(
+                f"{en} ({subject}), since {since}. Alarms of these units cannot reach us.",
+                f"{zh}({subject}),自 {since} 起。相关设备的告警无法送达。",
+            ),
+        )
+    return Text(
+        Line(f"Over: {en}", f"已恢复：{zh}"),
+        Line(
+            f"{en} ({subject}): from {since} to {until}.",
+            f"{zh}({subject}):{since} 至 {until}。",
+        ),
+    )
 
 
 def incident_opened(facts: IncidentFacts) -> Text:

@@ -390,3 +390,16 @@ def test_a_database_that_goes_away_is_tried_again_and_nothing_is_lost(service, d
     service.clock.advance(5)
     service.tell(ups, **HEALTHY)
     assert service.one("SELECT count(*) FROM telemetry") == 2
+
+
+def test_our_own_silence_is_one_incident_for_staff_until_data_comes_again(service, database):
+    units = register(database.admin_dsn, devices=3)
+    service.beat()
+    service.tell(*units, valid=3600, **HEALTHY)
+    service.run(360, step=60)
+    assert service.rows(
+        "SELECT subject, cause, customer_id FROM incident WHERE closed_at IS NULL"
+    ) == [("fleet", "no_data", None)]
+    service.tell(*units, valid=3600, **HEALTHY)
+    service.run(60, step=60)
+    assert service.rows("SELECT subject FROM incident WHERE closed_at IS NULL") == []

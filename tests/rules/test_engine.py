@@ -199,3 +199,23 @@ def test_the_shipped_rules_compile_and_stay_quiet_about_a_healthy_unit():
         {},
     )
     assert judged.states == {}
+
+
+def test_a_shipped_rule_does_not_clear_on_a_neighbor_when_its_own_points_are_gone():
+    """The charge is known, the test's result is not: that is not a passed test."""
+    engine = Engine(catalogue())
+    known = facts(engine)
+    failed = engine.judge_readings(
+        {1: known},
+        {1: [reading(0, valid=60, ups_test_result="failed", battery_charge=100.0)]},
+        {},
+    )
+    assert ("battery_test_failed", Change.RAISED, 0) in story(failed)
+    gone = engine.judge_readings(
+        {1: known}, {1: [reading(600, valid=60, battery_charge=100.0)]}, failed.states
+    )
+    assert story(gone) == []
+    passed = engine.judge_readings(
+        {1: known}, {1: [reading(630, valid=60, ups_test_result="passed")]}, gone.states
+    )
+    assert ("battery_test_failed", Change.CLEARED, 630) in story(passed)

@@ -336,3 +336,36 @@ def test_two_senders_at_once_send_a_notice_once(database, pool, world):
 
     assert deliver_one(pool, now=NOW, unseal=SEALER.unseal, send=slow)
     assert len(sent) == 1
+
+
+def test_staff_are_told_when_the_service_itself_is_blind(database, pool):
+    """Two notices, one a language, to the staff's channel; customers see neither."""
+    with psycopg.connect(database.admin_dsn, autocommit=True) as admin:
+        incident_id = admin.execute(
+            "INSERT INTO incident (subject, cause, opened_at) VALUES ('fleet', 'no_data', %s)"
+            " RETURNING id",
+            (NOW,),
+        ).fetchone()[0]
+        admin.execute(
+            "INSERT INTO outbox (at, topic, ref) VALUES (%s, 'incident.opened', %s)",
+            (NOW, incident_id),
+        )
+    later = NOW + timedelta(minutes=1)
+    assert take_one(pool, now=later, handlers=HANDLERS)
+    sent = []
+    while deliver_one(
+        pool,
+        now=later,
+        unseal=lambda _: "unused",
+        send=lambda channel, title, _: sent.append((channel, title)),
+        staff_channel="json://staff",
+    ):
+        pass
+    assert [channel for channel, _ in sent] == ["json://staff"] * 2
+    assert {title.partition(":")[0].partition("：")[0] for _, title in sent} == {
+        "No data",
+        "无数据",
+    }
+    with psycopg.connect(database.api_dsn) as api:
+        api.execute("SELECT set_config('ridethrough.scope', '1', true)")
+        assert api.execute("SELECT count(*) FROM notice").fetchone() == (0,)
