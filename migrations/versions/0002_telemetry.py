@@ -367,34 +367,34 @@ VIEWS = """
 CREATE VIEW visible_telemetry WITH (security_barrier) AS
 SELECT t.* FROM telemetry t
 JOIN device_owner o ON o.device_id = t.device_id AND o.during @> t.observed_at
-WHERE sees_customer(o.customer_id);
+WHERE (SELECT is_staff()) OR o.customer_id = (SELECT seen_customer());
 
 CREATE VIEW visible_telemetry_15m WITH (security_barrier) AS
 SELECT t.* FROM telemetry_15m t
 JOIN device_owner o ON o.device_id = t.device_id AND o.during @> t.bucket
-WHERE sees_customer(o.customer_id);
+WHERE (SELECT is_staff()) OR o.customer_id = (SELECT seen_customer());
 
 CREATE VIEW visible_telemetry_1h WITH (security_barrier) AS
 SELECT t.* FROM telemetry_1h t
 JOIN device_owner o ON o.device_id = t.device_id AND o.during @> t.bucket
-WHERE sees_customer(o.customer_id);
+WHERE (SELECT is_staff()) OR o.customer_id = (SELECT seen_customer());
 
 CREATE VIEW visible_telemetry_1d WITH (security_barrier) AS
 SELECT t.* FROM telemetry_1d t
 JOIN device_owner o ON o.device_id = t.device_id AND o.during @> t.bucket
-WHERE sees_customer(o.customer_id);
+WHERE (SELECT is_staff()) OR o.customer_id = (SELECT seen_customer());
 
 CREATE VIEW visible_device_state WITH (security_barrier) AS
 SELECT s.* FROM device_state s JOIN device d ON d.id = s.device_id
-WHERE sees_customer(d.customer_id);
+WHERE (SELECT is_staff()) OR d.customer_id = (SELECT seen_customer());
 
 CREATE VIEW visible_device_health WITH (security_barrier) AS
 SELECT h.* FROM device_health h
 JOIN device_owner o ON o.device_id = h.device_id AND o.during @> h.day::timestamptz
-WHERE sees_customer(o.customer_id);
+WHERE (SELECT is_staff()) OR o.customer_id = (SELECT seen_customer());
 
 CREATE VIEW visible_quarantine WITH (security_barrier) AS
-SELECT q.* FROM quarantine q WHERE is_staff();
+SELECT q.* FROM quarantine q WHERE (SELECT is_staff());
 
 GRANT SELECT ON visible_telemetry, visible_telemetry_15m, visible_telemetry_1h,
     visible_telemetry_1d, visible_device_state, visible_device_health, visible_quarantine

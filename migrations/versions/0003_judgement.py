@@ -189,41 +189,41 @@ FOR EACH ROW EXECUTE FUNCTION refuse_change();
 ALTER TABLE incident ENABLE ROW LEVEL SECURITY;
 ALTER TABLE incident FORCE ROW LEVEL SECURITY;
 CREATE POLICY seen ON incident
-    USING (is_staff() OR (customer_id IS NOT NULL AND sees_customer(customer_id)));
+    USING ((SELECT is_staff()) OR customer_id = (SELECT seen_customer()));
 CREATE POLICY service ON incident TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 ALTER TABLE alarm ENABLE ROW LEVEL SECURITY;
 ALTER TABLE alarm FORCE ROW LEVEL SECURITY;
-CREATE POLICY seen ON alarm USING (sees_customer(customer_id));
+CREATE POLICY seen ON alarm USING ((SELECT is_staff()) OR customer_id = (SELECT seen_customer()));
 CREATE POLICY service ON alarm TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 ALTER TABLE ticket ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ticket FORCE ROW LEVEL SECURITY;
-CREATE POLICY seen ON ticket USING (sees_customer(customer_id));
+CREATE POLICY seen ON ticket USING ((SELECT is_staff()) OR customer_id = (SELECT seen_customer()));
 CREATE POLICY service ON ticket TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 ALTER TABLE alarm_event ENABLE ROW LEVEL SECURITY;
 ALTER TABLE alarm_event FORCE ROW LEVEL SECURITY;
 CREATE POLICY seen ON alarm_event
-    USING (is_staff() OR EXISTS (SELECT FROM alarm a WHERE a.id = alarm_id));
+    USING ((SELECT is_staff()) OR EXISTS (SELECT FROM alarm a WHERE a.id = alarm_id));
 CREATE POLICY service ON alarm_event TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 ALTER TABLE ticket_event ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ticket_event FORCE ROW LEVEL SECURITY;
 CREATE POLICY seen ON ticket_event
-    USING (is_staff() OR EXISTS (SELECT FROM ticket t WHERE t.id = ticket_id));
+    USING ((SELECT is_staff()) OR EXISTS (SELECT FROM ticket t WHERE t.id = ticket_id));
 CREATE POLICY service ON ticket_event TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 ALTER TABLE ticket_alarm ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ticket_alarm FORCE ROW LEVEL SECURITY;
 CREATE POLICY seen ON ticket_alarm
-    USING (is_staff() OR EXISTS (SELECT FROM ticket t WHERE t.id = ticket_id));
+    USING ((SELECT is_staff()) OR EXISTS (SELECT FROM ticket t WHERE t.id = ticket_id));
 CREATE POLICY service ON ticket_alarm TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 ALTER TABLE outbox ENABLE ROW LEVEL SECURITY;
 ALTER TABLE outbox FORCE ROW LEVEL SECURITY;
 CREATE POLICY seen ON outbox
-    USING (is_staff() OR (customer_id IS NOT NULL AND sees_customer(customer_id)));
+    USING ((SELECT is_staff()) OR customer_id = (SELECT seen_customer()));
 CREATE POLICY service ON outbox TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON rule_state TO ridethrough_ingest;
@@ -234,7 +234,7 @@ GRANT SELECT, INSERT ON alarm_event, ticket_event, ticket_alarm
 GRANT SELECT, DELETE, UPDATE ON rule_state TO ridethrough_api;
 ALTER TABLE rule_state ENABLE ROW LEVEL SECURITY;
 ALTER TABLE rule_state FORCE ROW LEVEL SECURITY;
-CREATE POLICY staff ON rule_state USING (is_staff());
+CREATE POLICY staff ON rule_state USING ((SELECT is_staff()));
 CREATE POLICY service ON rule_state TO ridethrough_ingest USING (true) WITH CHECK (true);
 """
 

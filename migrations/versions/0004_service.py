@@ -235,48 +235,48 @@ COMMENT ON TABLE maintenance_due IS
 SECURITY = """
 ALTER TABLE contract ENABLE ROW LEVEL SECURITY;
 ALTER TABLE contract FORCE ROW LEVEL SECURITY;
-CREATE POLICY seen ON contract USING (sees_customer(customer_id)) WITH CHECK (is_staff());
+CREATE POLICY seen ON contract USING ((SELECT is_staff()) OR customer_id = (SELECT seen_customer())) WITH CHECK ((SELECT is_staff()));
 CREATE POLICY service ON contract TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 ALTER TABLE contract_device ENABLE ROW LEVEL SECURITY;
 ALTER TABLE contract_device FORCE ROW LEVEL SECURITY;
 CREATE POLICY seen ON contract_device
-    USING (is_staff() OR EXISTS (SELECT FROM contract c WHERE c.id = contract_id))
-    WITH CHECK (is_staff());
+    USING ((SELECT is_staff()) OR EXISTS (SELECT FROM contract c WHERE c.id = contract_id))
+    WITH CHECK ((SELECT is_staff()));
 CREATE POLICY service ON contract_device TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 ALTER TABLE work_order ENABLE ROW LEVEL SECURITY;
 ALTER TABLE work_order FORCE ROW LEVEL SECURITY;
-CREATE POLICY seen ON work_order USING (sees_customer(customer_id)) WITH CHECK (is_staff());
+CREATE POLICY seen ON work_order USING ((SELECT is_staff()) OR customer_id = (SELECT seen_customer())) WITH CHECK ((SELECT is_staff()));
 CREATE POLICY service ON work_order TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 ALTER TABLE work_order_event ENABLE ROW LEVEL SECURITY;
 ALTER TABLE work_order_event FORCE ROW LEVEL SECURITY;
 CREATE POLICY seen ON work_order_event
-    USING (is_staff() OR EXISTS (SELECT FROM work_order w WHERE w.id = work_order_id))
-    WITH CHECK (is_staff());
+    USING ((SELECT is_staff()) OR EXISTS (SELECT FROM work_order w WHERE w.id = work_order_id))
+    WITH CHECK ((SELECT is_staff()));
 CREATE POLICY service ON work_order_event TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 ALTER TABLE notice ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notice FORCE ROW LEVEL SECURITY;
 CREATE POLICY seen ON notice
-    USING (is_staff() OR (customer_id IS NOT NULL AND sees_customer(customer_id)));
+    USING ((SELECT is_staff()) OR customer_id = (SELECT seen_customer()));
 CREATE POLICY service ON notice TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 ALTER TABLE maintenance_due ENABLE ROW LEVEL SECURITY;
 ALTER TABLE maintenance_due FORCE ROW LEVEL SECURITY;
 CREATE POLICY seen ON maintenance_due
-    USING (is_staff() OR EXISTS (SELECT FROM device d WHERE d.id = device_id))
-    WITH CHECK (is_staff());
+    USING ((SELECT is_staff()) OR EXISTS (SELECT FROM device d WHERE d.id = device_id))
+    WITH CHECK ((SELECT is_staff()));
 CREATE POLICY service ON maintenance_due TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 ALTER TABLE stock_balance ENABLE ROW LEVEL SECURITY;
-CREATE POLICY staff ON stock_balance USING (is_staff());
+CREATE POLICY staff ON stock_balance USING ((SELECT is_staff()));
 CREATE POLICY service ON stock_balance TO ridethrough_ingest USING (true);
 
 ALTER TABLE stock_move ENABLE ROW LEVEL SECURITY;
 ALTER TABLE stock_move FORCE ROW LEVEL SECURITY;
-CREATE POLICY staff ON stock_move USING (is_staff());
+CREATE POLICY staff ON stock_move USING ((SELECT is_staff()));
 CREATE POLICY service ON stock_move TO ridethrough_ingest USING (true) WITH CHECK (true);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON service_calendar, contract, contract_device, engineer, part,
