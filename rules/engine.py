@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from rules.alarms import Phase, RuleState, Seen, Step, Timing, advance
+from rules.alarms import Change, Phase, RuleState, Seen, Step, Timing, advance
 from rules.catalogue import COLUMNS, Rule
 from rules.conditions import ColumnType, clean
 from rules.conditions.tree import LARGEST
@@ -169,13 +169,17 @@ class Engine:
         judgements, so the rows of all readings are evaluated at once and then walked in order.
         """
         in_order = self._in_order
+        remembered = {device_id for device_id, _ in states}
         looks = []
         for device_id, of_device in readings.items():
             fact = facts[device_id]
             for reading in of_device:
+                last = _Last.of(fact) if device_id in remembered else None
                 expired_at = fact.take(reading)
                 at = reading.observed_at
-                looks.append(_Look(device_id, at, in_order(fact.row(at, 0.0)), expired_at))
+                looks.append(_Look(device_id, at, in_order(fact.row(at, 0.0)), expired_at, last))
+                if len(of_device) > 1:
+                    remembered.add(device_id)
         return self._judge(looks, states)
 
     def judge_time(
@@ -192,6 +196,7 @@ class Engine:
                 now,
                 self._in_order(fact.row(now, seconds_since_seen.get(fact.device_id))),
                 fact.expired_before(now),
+                _Last.of(fact),
             )
             for fact in facts
         ]
@@ -273,25 +278,44 @@ class Engine:
             judged.states.pop((look.device_id, key), None)
         else:
             judged.states[look.device_id, key] = after
-        rule = self.rules[key]
+        values, observed_at = self._decisive(look, key, steps)
         judged.changes.append(
-            Judgement(look.device_id, rule, before, after, steps, self._values(look, rule), look.at)
+            Judgement(look.device_id, self.rules[key], before, after, steps, values, observed_at)
         )
 
-    def _values(self, look: "_Look", rule: Rule) -> Row:
-        return {column: look.row[place] for column, place in self._reads[rule.key]}
+    def _decisive(self, look: "_Look", key: str, steps: Sequence[Step]) -> tuple[Row, datetime]:
+        """Return the values that decided: what was last read, where time alone raised the alarm."""
+        last = look.last
+        by_time = any(step.change is Change.RAISED and step.at < look.at for step in steps)
+        if by_time and last is not None and self._watches_device[key]:
+            return {column: last.values.get(column) for column, _ in self._reads[key]}, last.at
+        return {column: look.row[place] for column, place in self._reads[key]}, look.at
+
+
+class _Last(NamedTuple):
+    """What was read last, whether or not it is still believed, and when."""
+
+    values: Row
+    at: datetime
+
+    @classmethod
+    def of(cls, fact: Facts) -> "_Last | None":
+        """Return a copy that later readings leave alone; None before the first reading."""
+        return None if fact.fast_at is None else cls(dict(fact.values), fact.fast_at)
 
 
 class _Look(NamedTuple):
     """One row to judge: what is believed of a device at an instant, in the frame's order.
 
     `expired_at` is when its fast values had stopped being believed before that, if they had.
+    `last` is what was read before, where time may have decided meanwhile.
     """
 
     device_id: int
     at: datetime
     row: tuple[Value | None, ...]
     expired_at: datetime | None
+    last: _Last | None
 
 
 class _Answer(NamedTuple):

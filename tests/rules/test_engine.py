@@ -219,3 +219,21 @@ def test_a_shipped_rule_does_not_clear_on_a_neighbor_when_its_own_points_are_gon
         {1: known}, {1: [reading(630, valid=60, ups_test_result="passed")]}, gone.states
     )
     assert ("battery_test_failed", Change.CLEARED, 630) in story(passed)
+
+
+def test_an_alarm_that_time_raised_shows_what_was_last_read():
+    engine = Engine(RULES)
+    known = facts(engine)
+    first = engine.judge_readings(
+        {1: known}, {1: [reading(0, valid=15, status_on_battery=True)]}, {}
+    )
+    ticked = engine.judge_time([known], {1: 70.0}, first.states, at(70))
+    (raised,) = [one for one in ticked.changes if one.steps]
+    assert raised.values == {"status_on_battery": True, "status_testing": None}
+    assert raised.observed_at == at(0)
+    again = engine.judge_readings(
+        {1: known}, {1: [reading(200, valid=15, status_on_battery=False)]}, first.states
+    )
+    assert story(again)[0] == ("battery", Change.RAISED, 60)
+    (change, *_) = [one for one in again.changes if one.steps]
+    assert (change.values["status_on_battery"], change.observed_at) == (True, at(0))
