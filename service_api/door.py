@@ -77,13 +77,12 @@ def _checked_user(
     here: Wiring, connection: psycopg.Connection, address: str, name: str, password: str
 ) -> User | None:
     now = here.now()
-    keys = (f"name:{name.lower()}", f"address:{address}")
-    here.limiter.check(*keys, now=now)
+    here.limiter.check(name, address, now=now)
     user = user_with_password(connection, name=name, password=password)
     if user is None:
-        here.limiter.failed(*keys, now=now)
+        here.limiter.failed(name, address, now=now)
     else:
-        here.limiter.succeeded(keys[0])
+        here.limiter.succeeded(name, address)
     return user
 
 

@@ -9,43 +9,53 @@ from service_api.language import msg
 
 
 class Limiter:
-    """Counts wrong passwords for a name and for an address, in this process.
+    """Counts wrong passwords for a name from an address, and for each of the two alone.
 
-    A right password forgets the count of its name. What is remembered is bounded.
+    The pair is strict; the two alone are wide, so that nobody locks a colleague out and one office
+    behind one address can still log in. What is remembered is bounded.
     """
 
     ALLOWED = 8
+    ALLOWED_ALONE = 50
     WINDOW = timedelta(minutes=5)
     REMEMBERED = 10_000
 
     def __init__(self) -> None:
-        self._failed: OrderedDict[str, deque[datetime]] = OrderedDict()
+        self._failed: OrderedDict[tuple[str, str], deque[datetime]] = OrderedDict()
         self._lock = Lock()
 
-    def check(self, *keys: str, now: datetime) -> None:
-        """Raise `TooMany` while one of the keys has failed too often."""
+    def _limits(self, name: str, address: str) -> dict[tuple[str, str], int]:
+        name = name.strip().lower()
+        return {
+            (name, address): self.ALLOWED,
+            (name, ""): self.ALLOWED_ALONE,
+            ("", address): self.ALLOWED_ALONE,
+        }
+
+    def check(self, name: str, address: str, *, now: datetime) -> None:
+        """Raise `TooMany` while this name, address or pair has failed too often."""
         with self._lock:
-            for key in keys:
+            for key, allowed in self._limits(name, address).items():
                 failed = self._failed.get(key)
                 while failed and failed[0] <= now - self.WINDOW:
                     failed.popleft()
-                if failed and len(failed) >= self.ALLOWED:
+                if failed and len(failed) >= allowed:
                     wait = failed[0] + self.WINDOW - now
                     raise TooMany(
                         msg("Too many wrong passwords. Wait a few minutes."),
                         retry_seconds=max(1, int(wait.total_seconds())),
                     )
 
-    def failed(self, *keys: str, now: datetime) -> None:
+    def failed(self, name: str, address: str, *, now: datetime) -> None:
         """Count one wrong password."""
         with self._lock:
-            for key in keys:
-                self._failed.setdefault(key, deque(maxlen=self.ALLOWED)).append(now)
+            for key, allowed in self._limits(name, address).items():
+                self._failed.setdefault(key, deque(maxlen=allowed)).append(now)
                 self._failed.move_to_end(key)
             while len(self._failed) > self.REMEMBERED:
                 self._failed.popitem(last=False)
 
-    def succeeded(self, key: str) -> None:
-        """Forget the count of a name."""
+    def succeeded(self, name: str, address: str) -> None:
+        """Forget what this name failed from this address."""
         with self._lock:
-            self._failed.pop(key, None)
+            self._failed.pop((name.strip().lower(), address), None)

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from service_api.errors import TooMany
 from service_api.limiter import Limiter
 from service_api.pages import local_target
 from tests.service_api.conftest import Doors
@@ -163,18 +164,32 @@ def test_users_are_the_administrators_business(doors: Doors):
     assert boss.patch(f"/api/v1/users/{me}", json={"enabled": False}).status_code == 409
 
 
+def guess(limiter: Limiter, times: int, name: str, address: str, now) -> None:
+    for _ in range(times):
+        limiter.check(name, address, now=now)
+        limiter.failed(name, address, now=now)
+
+
 def test_guessing_is_slowed_down_and_forgotten_after_a_while(now):
     limiter = Limiter()
-    for _ in range(Limiter.ALLOWED):
-        limiter.check("name:desk", now=now)
-        limiter.failed("name:desk", now=now)
-    with pytest.raises(Exception, match="Too many attempts"):
-        limiter.check("name:desk", now=now)
-    limiter.check("name:other", now=now)
-    limiter.check("name:desk", now=now + Limiter.WINDOW)
-    limiter.failed("name:desk", now=now)
-    limiter.succeeded("name:desk")
-    limiter.check("name:desk", now=now)
+    guess(limiter, Limiter.ALLOWED, "desk", "10.0.0.1", now)
+    with pytest.raises(TooMany):
+        limiter.check(" DESK", "10.0.0.1", now=now)
+    limiter.check("desk", "10.0.0.2", now=now)
+    limiter.check("other", "10.0.0.1", now=now)
+    limiter.check("desk", "10.0.0.1", now=now + Limiter.WINDOW)
+    limiter.succeeded("desk", "10.0.0.1")
+    limiter.check("desk", "10.0.0.1", now=now)
+
+
+def test_guessing_from_many_places_or_for_many_names_is_slowed_down_too(now):
+    limiter = Limiter()
+    for place in range(Limiter.ALLOWED_ALONE):
+        guess(limiter, 1, "desk", f"10.0.0.{place}", now)
+        guess(limiter, 1, f"name-{place}", "10.1.1.1", now)
+    for name, address in (("desk", "10.2.2.2"), ("somebody", "10.1.1.1")):
+        with pytest.raises(TooMany):
+            limiter.check(name, address, now=now)
 
 
 def test_the_door_answers_429_with_the_time_to_wait(doors: Doors):
