@@ -6,6 +6,7 @@ No meaning here: a raw value becomes a point only in `collector.convert`.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 from typing import NamedTuple
 
 
@@ -104,7 +105,9 @@ class CardMemory:
     `absent` maps what the device does not have to the monotonic time at which it is asked
     again; what it once had, `seen`, is asked every time. `request_size` is the request found to
     work and `strikes` how many polls in a row lost a longer one. `aliases` maps a table cell to
-    the instance where this card keeps it; `no_bulk` is set once GETBULK misbehaved.
+    the instance where this card keeps it; `no_bulk` is set once GETBULK misbehaved. `forget_at`
+    is when the first absence is over; `settled` are references that the card answered without any
+    trouble the last time.
     """
 
     absent: dict[Ref, float] = field(default_factory=dict)
@@ -114,13 +117,19 @@ class CardMemory:
     aliases: dict[str, str] = field(default_factory=dict)
     no_bulk: bool = False
     engine_id: bytes | None = None
+    forget_at: float = inf
+    settled: tuple[Ref, ...] | None = None
 
     def forget(self, now: float) -> None:
         """Drop what is due to be asked again at the monotonic time `now`."""
+        if now < self.forget_at:
+            return
         due = [ref for ref, until in self.absent.items() if until <= now]
         for ref in due:
             del self.absent[ref]
+        self.forget_at = min(self.absent.values(), default=inf)
 
     def learn_absent(self, refs: Iterable[Ref], until: float) -> None:
         """Remember what the device lacks, save what it has had before."""
         self.absent.update((ref, until) for ref in refs if ref not in self.seen)
+        self.forget_at = min(self.forget_at, until)

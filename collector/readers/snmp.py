@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from gufo.snmp import SnmpAuthError, SnmpError, SnmpVersion
 from gufo.snmp.aio import SnmpSession
@@ -39,6 +40,7 @@ from collector.raw import (
     Scalar,
     Walk,
 )
+from collector.readers.snmp_settled import ask_settled, is_panic
 
 OBJECT_ID = "1.3.6.1.2.1.1.2.0"
 
@@ -78,13 +80,32 @@ async def read(
     Returns what came before the deadline; raises ReadFailed when nothing came at all.
     """
     loop = asyncio.get_running_loop()
-    memory.forget(loop.time())
+    began_at = loop.time()
+    refs, habits = tuple(refs), habits or Habits()
+    size = memory.request_size or habits.varbinds
+    patience = min(deadline * _PATIENCE, _LONGEST_PATIENCE_SECONDS)
+    if memory.settled == refs:
+        values = await ask_settled(address, refs, size=size, deadline=deadline, patience=patience)
+        if values is not None:
+            return RawReply(values)
+        memory.settled = None
+    memory.forget(began_at)
     wanted = [ref for ref in refs if ref not in memory.absent]
-    poll = _Poll(address, memory, habits or Habits(), loop.time())
+    poll = _Poll(address, memory, habits, began_at)
+    await _run(poll, wanted, deadline=deadline, patience=patience)
+    reply = poll.reply(wanted)
+    if not poll.has_stumbled and len(reply.values) == len(refs) and _is_numeric(address.host):
+        memory.settled = refs
+    return reply
+
+
+async def _run(poll: "_Poll", wanted: Sequence[Ref], *, deadline: float, patience: float) -> None:
+    """Run a poll, with care, until its deadline; what went wrong is noted in it."""
+    address = poll.address
     try:
-        async with asyncio.timeout(deadline):
+        async with asyncio.timeout_at(poll.began_at + deadline):
             host = await _resolved(address)
-            await poll.open(host, min(deadline * _PATIENCE, _LONGEST_PATIENCE_SECONDS))
+            await poll.open(host, patience)
             await poll.run(wanted)
     except TimeoutError:
         poll.trouble(Failure.TIMEOUT, _late(address, deadline, answered=bool(poll.values)))
@@ -97,12 +118,9 @@ async def read(
     except OSError as problem:
         poll.trouble(Failure.UNREACHABLE, f"{address.public} cannot be reached: {problem}")
     except BaseException as panic:
-        # On some malformed datagrams the decoder, written in Rust, panics: that exception is no
-        # Exception and has no name that could be imported.
-        if type(panic).__name__ != "PanicException":
+        if not is_panic(panic):
             raise
         poll.trouble(Failure.MALFORMED, f"{address.public} answers no proper SNMP (malformed)")
-    return poll.reply(wanted)
 
 
 async def find_cells(
@@ -139,6 +157,7 @@ def _late(address: SnmpAddress, deadline: float, *, answered: bool) -> str:
     return f"no answer from {address.public} within {deadline:g} s (address, {cause} or firewall?)"
 
 
+@lru_cache(maxsize=4096)
 def _is_numeric(host: str) -> bool:
     for family in (socket.AF_INET, socket.AF_INET6):
         with suppress(OSError):
@@ -183,6 +202,15 @@ class _Poll:
     lost: int = 0
     problems: list[str] = field(default_factory=list)
     failure: ReadFailed | None = None
+
+    @property
+    def has_stumbled(self) -> bool:
+        """Whether anything was out of the ordinary that a settled card does not need."""
+        return (
+            self.address.version == "3"
+            or self.lost > 0
+            or bool(self.problems or self.absent or self.memory.aliases)
+        )
 
     async def open(self, host: str, patience: float) -> None:
         address = self.address
