@@ -88,7 +88,8 @@ def run(
             port=port,
             raw_days=RAW_DAYS,
         )
-        state = _State(data_dir / "demo.json")
+        state = _State(data_dir)
+        state.withdraw()
         url = f"http://127.0.0.1:{port}"
         scenario = with_devices(load_scenario("demo"), devices)
         epoch = state.epoch or now()
@@ -97,14 +98,14 @@ def run(
                 fleet = units(scenario, epoch=epoch, base_port=PORT_TO_COME, mqtt_url=broker.url)
                 _register(api_pool, import_csv(scenario, fleet).encode(), settings, now())
                 _first_start(ingest_pool, api_pool, fleet, state, now, say)
-                state.epoch = epoch
-            state.write(url)
+                state.keep(epoch)
             fleet_alive, served = stack.enter_context(
                 _simulated(data_dir, devices, mqtt_url=broker.url, epoch=epoch)
             )
             _register(api_pool, served, settings, now())
         running = stack.enter_context(daemon(settings, ROLES, now=now))
         _wait_until_answering(port, asked)
+        state.publish(url)
         for line in state.welcome(url):
             say(line)
         running.wait(asked, also=fleet_alive)
@@ -112,13 +113,17 @@ def run(
 
 
 class _State:
-    """What the demo remembers beside its database: `demo.json`, readable by its owner only."""
+    """What the demo remembers beside its database, and what it tells scripts once it is ready.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Both files are readable by their owner only; `demo.json` is there only after a ready line.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "demo-state.json"
+        self.published = data_dir / "demo.json"
         self._kept: dict[str, Any] = {}
-        if path.is_file():
-            self._kept = json.loads(path.read_text(encoding="utf-8"))
+        if self._path.is_file():
+            self._kept = json.loads(self._path.read_text(encoding="utf-8"))
 
     @property
     def epoch(self) -> datetime | None:
@@ -126,26 +131,29 @@ class _State:
         text = self._kept.get("epoch")
         return None if text is None else datetime.fromisoformat(text)
 
-    @epoch.setter
-    def epoch(self, at: datetime) -> None:
-        self._kept["epoch"] = at.isoformat()
-
     def add_login(self, role: str, name: str, password: str) -> None:
+        """Remember a login; `keep` writes it."""
         self._kept.setdefault("users", []).append(
             {"role": role, "name": name, "password": password}
         )
 
     def set_api_key(self, key: str) -> None:
+        """Remember the key; `keep` writes it."""
         self._kept["api_key"] = key
 
-    def write(self, url: str) -> None:
-        """Write the file anew, never readable by others, never half."""
-        self._kept["url"] = url
-        draft = self._path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(self._kept, file, ensure_ascii=False, indent=2)
-        draft.replace(self._path)
+    def keep(self, epoch: datetime) -> None:
+        """Write what a second start goes on from."""
+        self._kept["epoch"] = epoch.isoformat()
+        _write_private(self._path, self._kept)
+
+    def withdraw(self) -> None:
+        """Take back what an earlier start told."""
+        self.published.unlink(missing_ok=True)
+
+    def publish(self, url: str) -> None:
+        """Tell scripts where the demo is and who may log in."""
+        told = {"url": url, "users": self._kept["users"], "api_key": self._kept["api_key"]}
+        _write_private(self.published, told)
 
     def welcome(self, url: str) -> Iterator[str]:
         """Yield what is printed once all is ready."""
@@ -153,7 +161,16 @@ class _State:
         for user in self._kept["users"]:
             yield f"  {user['role']:11} {user['name']:11} {user['password']}"
         yield ""
-        yield f"Ready: {url} (logins above and in {self._path}). Ctrl-C ends it."
+        yield f"Ready: {url} (logins above and in {self.published}). Ctrl-C ends it."
+
+
+def _write_private(path: Path, content: dict[str, Any]) -> None:
+    """Write a file anew, never readable by others, never half."""
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(content, file, ensure_ascii=False, indent=2)
+    draft.replace(path)
 
 
 @contextmanager
