@@ -11,8 +11,8 @@ NO_DATA = "no_data"
 CAUSES: dict[str, tuple[str, str]] = {
     MAINS_FAILURE: ("Mains failure", "市电中断"),
     COMMUNICATION_LOST: ("Communication lost", "通信中断"),
-    COLLECTOR_DOWN: ("Collector down: its units are out of sight", "采集器离线:所辖设备不可见"),
-    NO_DATA: ("No data: nothing has been stored for minutes", "无数据:数分钟内未存储任何读数"),
+    COLLECTOR_DOWN: ("Collector down: its units are out of sight", "采集器离线：所辖设备不可见"),
+    NO_DATA: ("No data: nothing has been stored for minutes", "无数据：数分钟内未存储任何读数"),
 }
 """Cause → title (en, zh)."""
 

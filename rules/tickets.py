@@ -46,8 +46,8 @@ def priority(*, impact: Level, urgency: Level, criticality: str) -> Priority:
     A critical load raises the impact by one step, since the same fault does more harm there.
     """
     terms = [
-        Term(f"Impact {impact}", f"影响:{_LEVEL_ZH[impact]}", _STEPS[impact]),
-        Term(f"Urgency {urgency}", f"紧急度:{_LEVEL_ZH[urgency]}", _STEPS[urgency]),
+        Term(f"Impact {impact}", f"影响：{_LEVEL_ZH[impact]}", _STEPS[impact]),
+        Term(f"Urgency {urgency}", f"紧急度：{_LEVEL_ZH[urgency]}", _STEPS[urgency]),
         Term("Matrix starts at P1", "矩阵自 P1 起", -1),
     ]
     if criticality == "critical":
