@@ -106,7 +106,9 @@ POINTS: tuple[Point, ...] = (
     _number("battery.runtime", "s", _RUNTIME, "Estimated runtime", "预计后备时间", trend=True),
     _number("battery.runtime.elapsed", "s", _RUNTIME, "Time on battery", "电池供电时长"),
     _number("battery.voltage", "V", _VOLTS, "Battery voltage", "电池电压", trend=True),
-    _number("battery.current", "A", _AMPS, "Battery current, + discharging", "电池电流（放电为正）"),
+    _number(
+        "battery.current", "A", _AMPS, "Battery current, + discharging", "电池电流（放电为正）"
+    ),
     _number("battery.temperature", "°C", _CELSIUS, "Battery temperature", "电池温度", trend=True),
     _number("battery.packs.bad", "", (0.0, 1_000.0), "Bad battery packs", "故障电池组数"),
     _setting("battery.charge.low", "%", _PERCENT, "Low-charge threshold", "低电量阈值"),
