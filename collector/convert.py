@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from collector.form import Profile
 from collector.marks import encode_identity
 from collector.names import decode_names, encode_names
-from collector.plan import AlarmStep, NumberStep, Phases, Plan, StateStep, plan_for
+from collector.plan import AlarmStep, NumberStep, Phases, Plan, StateStep, Told, plan_for
 from collector.raw import Encoded, RawValue, Ref, Registers, Typed, Walk
 from collector.settle import settle, signed
 from collector.values import (
@@ -34,7 +34,7 @@ _STATE_CHARACTERS = 64
 _OBJECT_ID = "1.3.6.1.2.1.1.2.0"
 _DESCRIPTION = "1.3.6.1.2.1.1.1.0"
 
-_Told = tuple[Mapping[str, bool], tuple[str, ...]]
+_Bits = tuple[Mapping[str, bool], tuple[str, ...]]
 """The flags a source decides, all lowered, and those that it raises."""
 
 
@@ -131,14 +131,32 @@ def _read_flags(
     raw: Mapping[Ref, RawValue],
     points: dict[str, Value],
     rejections: list[Rejection],
-) -> list[str]:
-    """Fill in the flags of all sources, one raised by any being raised; return unknown alarms."""
+) -> tuple[str, ...]:
+    """Fill in the flags and coded texts; return the alarms that the profile does not know."""
+    pattern = tuple(map(raw.get, plan.flag_refs))
+    told = plan.told.get(pattern)
+    if told is None:
+        told = _told(plan, raw)
+        # In JSON true is not 1, but in a dictionary's eyes it is.
+        if plan.profile.protocol != "json" and len(plan.told) < _PATTERNS_KEPT:
+            plan.told[pattern] = told
+    for key, text in told.texts.items():
+        points.setdefault(key, text)
+    points.update(told.flags)
+    rejections.extend(told.rejections)
+    return told.others
+
+
+def _told(plan: Plan, raw: Mapping[Ref, RawValue]) -> Told:
+    """Return what all sources of flags tell together, a flag raised by any being raised."""
+    texts: dict[str, Value] = {}
+    rejections: list[Rejection] = []
     lowered: dict[str, bool] = {}
     raised: list[str] = []
     others: list[str] = []
     for state in plan.states:
         value = raw.get(state.ref)
-        told = None if value is None else _read_state(plan, state, value, points, rejections)
+        told = None if value is None else _read_state(plan, state, value, texts, rejections)
         if told is not None:
             lowered.update(told[0])
             raised.extend(told[1])
@@ -146,9 +164,8 @@ def _read_flags(
     if plan.alarms is not None and isinstance(rows, tuple):
         lowered.update(plan.alarms.told)
         others = _read_alarms(plan.alarms, rows, raised)
-    points.update(lowered)
-    points.update(dict.fromkeys(raised, True))
-    return others
+    flags = lowered | dict.fromkeys(raised, True)
+    return Told(flags, texts, tuple(others), tuple(rejections))
 
 
 def _read_one(plan: Plan, value: RawValue, width: str) -> int | float:
@@ -162,9 +179,9 @@ def _read_state(
     plan: Plan,
     state: StateStep,
     value: RawValue,
-    points: dict[str, Value],
+    texts: dict[str, Value],
     rejections: list[Rejection],
-) -> _Told | None:
+) -> _Bits | None:
     if state.text01:
         return _bits_of_text(state, value)
     try:
@@ -175,10 +192,10 @@ def _read_state(
         rejections.append(rejection(_first_name(state), value, refused.reason, refused.detail))
         return None
     spelled = False
-    for key, texts in state.texts:
-        if code in texts:
+    for key, table in state.texts:
+        if code in table:
             spelled = True
-            points.setdefault(key, texts[code])
+            texts.setdefault(key, table[code])
     if state.bits:
         return _bits_of_number(state, code)
     if code in state.codes:
@@ -190,31 +207,18 @@ def _read_state(
     return None
 
 
-def _bits_of_number(state: StateStep, code: int) -> _Told:
-    known = state.by_pattern.get(code)
-    if known is None:
-        up = tuple(flag for bit, flags in state.bits if code >> bit & 1 for flag in flags)
-        known = (state.told, up)
-        if len(state.by_pattern) < _PATTERNS_KEPT:
-            state.by_pattern[code] = known
-    return known
+def _bits_of_number(state: StateStep, code: int) -> _Bits:
+    return state.told, tuple(flag for bit, flags in state.bits if code >> bit & 1 for flag in flags)
 
 
-def _bits_of_text(state: StateStep, value: RawValue) -> _Told | None:
+def _bits_of_text(state: StateStep, value: RawValue) -> _Bits | None:
     """Return what a text of 0 and 1 tells; other text, as of a card without its UPS, nothing."""
-    if not isinstance(value, bytes | str):
+    text = read_text(value) if isinstance(value, bytes | str) else ""
+    if not text or text.strip("01"):
         return None
-    if value in state.by_pattern:
-        return state.by_pattern[value]
-    text = read_text(value)
-    known: _Told | None = None
-    if text and not text.strip("01"):
-        reach = [(bit, flags) for bit, flags in state.bits if bit <= len(text)]
-        told = {flag: False for _, flags in reach for flag in flags}
-        known = (told, tuple(f for bit, flags in reach if text[bit - 1] == "1" for f in flags))
-    if len(state.by_pattern) < _PATTERNS_KEPT:
-        state.by_pattern[value] = known
-    return known
+    reach = [(bit, flags) for bit, flags in state.bits if bit <= len(text)]
+    told = {flag: False for _, flags in reach for flag in flags}
+    return told, tuple(flag for bit, flags in reach if text[bit - 1] == "1" for flag in flags)
 
 
 def _read_alarms(step: AlarmStep, rows: tuple[object, ...], raised: list[str]) -> list[str]:

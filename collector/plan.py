@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import inf
+from typing import NamedTuple
 
 from collector.form import Mark, Number, Place, Profile, State, expand, without_context
 from collector.profile import absolute
-from collector.raw import Habits, Ref, Registers, Walk
+from collector.raw import Habits, RawValue, Ref, Registers, Walk
+from rules.facts import Rejection, Value
 from rules.points import BY_NAME, Pace, column_of
 
 _WIDTHS = {"u32": 2, "s32": 2}
@@ -57,10 +59,6 @@ class StateStep:
     texts: tuple[tuple[str, Mapping[int, str]], ...]
     told: Mapping[str, bool]
     type: str
-    by_pattern: dict[bytes | str | int, tuple[Mapping[str, bool], tuple[str, ...]] | None] = field(
-        default_factory=dict
-    )
-    """Bit patterns seen before: a device repeats a handful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +79,23 @@ class MarkStep:
     mark: Mark
 
 
+class Told(NamedTuple):
+    """What the sources of flags of one reading tell together.
+
+    `others` are alarms that the profile does not know.
+    """
+
+    flags: Mapping[str, bool]
+    texts: Mapping[str, Value]
+    others: tuple[str, ...]
+    rejections: tuple[Rejection, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to ask a device of this profile, and how its answers become points.
 
+    `told` keeps what the values of `flag_refs` told before: units repeat a handful of patterns.
     `columns` are the table cells by the column they stand in, for cards that keep their rows at
     odd instances.
     """
@@ -103,6 +114,8 @@ class Plan:
     columns: Mapping[str, tuple[str, ...]]
     extra_keys: tuple[str, ...]
     missing_texts: frozenset[str]
+    flag_refs: tuple[Ref, ...]
+    told: dict[tuple[RawValue, ...], Told] = field(default_factory=dict)
 
 
 def key_of(name: str) -> str:
@@ -177,6 +190,7 @@ def _plan_for(profile: Profile, phases: Phases, skip: frozenset[Ref]) -> Plan:
         columns={column: tuple(refs) for column, refs in cells.items()},
         extra_keys=tuple(sorted(keys - columns)),
         missing_texts=frozenset(text.lower() for text in profile.missing_texts),
+        flag_refs=(*(step.ref for step in states), *([alarms.ref] if alarms else ())),
     )
 
 
