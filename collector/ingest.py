@@ -25,7 +25,8 @@ from collector.rollup import mark_dirty, touched_by
 from rules.engine import Engine
 from rules.facts import Reading
 from rules.live import LiveRules
-from rules.store import record, remembered_states, switch_off
+from rules.store import record, remembered_states
+from rules.switched_off import switch_off
 from rules.ticket_store import ticket_alarms
 
 log = logging.getLogger(__name__)

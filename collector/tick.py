@@ -4,6 +4,7 @@ A scheduler claims due devices and judges their last known facts at `now`; rows 
 holds are left for the next tick. Silence counts only while a live collector owned the device.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -13,15 +14,21 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from collector.telemetry_store import facts_of
+from rules.engine import Engine
 from rules.incidents import COLLECTOR_DOWN, NO_DATA, WHOLE_FLEET, collector_group_subject
 from rules.live import LiveRules
 from rules.operations import end_shelving
-from rules.store import open_incident, record, remembered_states, switch_off, tell
+from rules.store import open_incident, record, remembered_states, tell
+from rules.switched_off import put_aside, switch_off
 from rules.ticket_store import settle, ticket_alarms
 
 Connection = psycopg.Connection[TupleRow]
 
+log = logging.getLogger(__name__)
+
 AT_ONCE = 500
+SET_ASIDE_FOR = timedelta(minutes=5)
+"""How long a device that cannot be judged is left alone."""
 ALIVE_FOR = timedelta(seconds=30)
 """A collector that has not beaten for three beats is dead."""
 NO_DATA_AFTER = timedelta(minutes=5)
@@ -30,13 +37,18 @@ NO_DATA_AFTER = timedelta(minutes=5)
 
 def tick(connections: ConnectionPool, rules: LiveRules, *, now: datetime) -> int:
     """Judge every device that is due at `now`, then settle what is over; returns how many."""
-    judged = 0
+    engine = rules.engine(connections, now)
+    with connections.connection() as connection:
+        while put_aside(connection, engine.rules, now=now):
+            connection.commit()
+    judged, last_id = 0, 0
     while True:
         with connections.connection() as connection:
-            count = _judge_due(connections, connection, rules, now)
-        judged += count
-        if count < AT_ONCE:
+            due = _due(connection, engine, now, after_id=last_id)
+        if not due:
             break
+        last_id = due[-1]  # each device once a tick, whatever becomes of it
+        judged += _judge(connections, engine, rules, due, now)
     with connections.connection() as connection:
         settle(connection, now=now)
     with connections.connection() as connection:
@@ -47,37 +59,103 @@ def tick(connections: ConnectionPool, rules: LiveRules, *, now: datetime) -> int
     return judged
 
 
-def _judge_due(
-    connections: ConnectionPool, connection: Connection, rules: LiveRules, now: datetime
+def _due(connection: Connection, engine: Engine, now: datetime, *, after_id: int) -> list[int]:
+    """Return devices to look at, in id order: their silence, or a hold time in their own time."""
+    return [
+        device_id
+        for (device_id,) in connection.execute(
+            """
+            SELECT device_id FROM device_state
+            WHERE silence_check_at <= %(now)s AND device_id > %(after)s
+            UNION SELECT r.device_id FROM rule_state r JOIN device_state s USING (device_id)
+            WHERE r.next_at <= %(now)s AND r.device_id > %(after)s AND (
+                r.next_at + greatest(s.received_at - s.observed_at, interval '0') <= %(now)s
+                OR r.rule_key = ANY(%(of_our_time)s))
+            ORDER BY device_id LIMIT %(most)s
+            """,
+            {"now": now, "after": after_id, "of_our_time": engine.of_our_time, "most": AT_ONCE},
+        )
+    ]
+
+
+def _judge(
+    connections: ConnectionPool,
+    engine: Engine,
+    rules: LiveRules,
+    device_ids: Sequence[int],
+    now: datetime,
 ) -> int:
-    engine = rules.engine(connections, now)
+    """Judge devices in one transaction; one that cannot be judged is set aside, with a finding."""
+    try:
+        with connections.connection() as connection:
+            return _judge_now(connection, engine, rules, device_ids, now)
+    except psycopg.OperationalError:
+        raise
+    except Exception as error:
+        if len(device_ids) > 1:
+            middle = len(device_ids) // 2
+            return _judge(connections, engine, rules, device_ids[:middle], now) + _judge(
+                connections, engine, rules, device_ids[middle:], now
+            )
+        log.exception("device %d cannot be judged", device_ids[0])
+        with connections.connection() as connection:
+            _set_aside(connection, device_ids[0], f"{type(error).__name__}: {error}", now)
+        return 0
+
+
+def _judge_now(
+    connection: Connection,
+    engine: Engine,
+    rules: LiveRules,
+    device_ids: Sequence[int],
+    now: datetime,
+) -> int:
     rows = connection.execute(
         sql.SQL(
             """
-            SELECT device_id, fast_at, slow_at, stays_valid_seconds, {columns}
-            FROM device_state WHERE device_id IN (
-                SELECT device_id FROM device_state WHERE silence_check_at <= %(now)s
-                UNION SELECT device_id FROM rule_state WHERE next_at <= %(now)s)
-            ORDER BY device_id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+            SELECT greatest(received_at - observed_at, interval '0'),
+                device_id, fast_at, slow_at, stays_valid_seconds, {columns}
+            FROM device_state WHERE device_id = ANY(%s)
+            ORDER BY device_id FOR UPDATE SKIP LOCKED
             """
         ).format(columns=sql.SQL(", ").join(map(sql.Identifier, engine.columns))),
-        {"now": now, "most": AT_ONCE},
+        (list(device_ids),),
         binary=True,
     ).fetchall()
     if not rows:
         return 0
-    device_ids = [row[0] for row in rows]
-    silence = seconds_since_seen(connection, device_ids, now)
-    facts = [facts_of(row, engine.columns) for row in rows]
-    remembered = remembered_states(connection, device_ids)
-    judged = engine.judge_time(facts, silence, remembered.states, now)
+    lags = {row[1]: row[0] for row in rows}
+    locked = list(lags)
+    silence = seconds_since_seen(connection, locked, now)
+    facts = [facts_of(row[1:], engine.columns) for row in rows]
+    remembered = remembered_states(connection, locked)
+    judged = engine.judge_time(facts, silence, remembered.states, now, lags)
     ready = record(connection, judged, remembered, engine.rules, now)
     ticket_alarms(connection, ready, engine.rules, now)
     for rule_key, reason in judged.failed.items():
         switch_off(connection, rule_key, reason=reason, now=now)
         rules.forget()
-    _look_again(connection, device_ids, silence, now)
+    _look_again(connection, locked, silence, now)
     return len(rows)
+
+
+def _set_aside(connection: Connection, device_id: int, why: str, now: datetime) -> None:
+    """Leave a device alone for a while, so that it keeps nobody busy."""
+    later = now + SET_ASIDE_FOR
+    connection.execute(
+        "UPDATE device_state SET silence_check_at = %s WHERE device_id = %s", (later, device_id)
+    )
+    connection.execute(
+        "UPDATE rule_state SET next_at = %s WHERE device_id = %s AND next_at <= %s",
+        (later, device_id, now),
+    )
+    connection.execute(
+        """
+        INSERT INTO finding (at, kind, subject, detail) VALUES (%s, 'tick_failed', %s, %s)
+        ON CONFLICT (kind, subject) WHERE closed_at IS NULL DO NOTHING
+        """,
+        (now, f"device:{device_id}", why),
+    )
 
 
 def seconds_since_seen(
@@ -86,7 +164,8 @@ def seconds_since_seen(
     """Return how long each device has been silent while a collector of its group was alive.
 
     None while no collector of the group is alive: then nobody can tell. A device that was never
-    seen counts from its registration.
+    seen counts from its registration, one that was switched on again from then. Where three polls
+    take longer than 15 min, the silence that is theirs does not count.
     """
     found: dict[int, float | None] = {}
     for device_id, seconds in connection.execute(
@@ -98,11 +177,12 @@ def seconds_since_seen(
                         THEN beat_at + %(alive)s ELSE beat_at END), '[]')) AS lived,
                 bool_or(stopped_at IS NULL AND beat_at >= %(now)s - %(alive)s) AS is_alive
             FROM collector WHERE started_at <= %(now)s GROUP BY collector_group)
-        SELECT d.id, CASE WHEN l.is_alive THEN (
+        SELECT d.id, CASE WHEN l.is_alive THEN greatest(0, (
             SELECT coalesce(sum(extract(epoch FROM upper(r) - lower(r))), 0)
-            FROM unnest(l.lived * tstzmultirange(
-                tstzrange(least(coalesce(s.received_at, d.created_at), %(now)s), %(now)s))) AS r
-            ) END
+            FROM unnest(l.lived * tstzmultirange(tstzrange(least(
+                greatest(coalesce(s.received_at, d.created_at), d.watched_since_at),
+                %(now)s), %(now)s))) AS r
+            ) - greatest(0, 3 * d.poll_seconds - 900)) END
         FROM device d JOIN device_state s ON s.device_id = d.id
         LEFT JOIN lives l ON l.collector_group = d.collector_group
         WHERE d.id = ANY(%(ids)s) AND d.enabled

@@ -85,7 +85,12 @@ def advance(state: RuleState | None, seen: Seen, now: datetime, timing: Timing) 
     1. Hold times that ended before `now` take effect at their own instant.
     2. What was seen begins, continues or ends a state; UNKNOWN never raises and never clears.
     3. A hold time of zero takes effect at once.
+
+    What was seen earlier than the state's own last instant, because it arrived late, counts as
+    seen then: nothing ends before it began.
     """
+    if state is not None:
+        now = max(now, state.since_at, state.unknown_since_at or now)
     state, before = _elapse(state, now, timing)
     state, at_now = _observe(state, seen, now, timing)
     state, after = _elapse(state, now, timing)

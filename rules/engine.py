@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
+from types import MappingProxyType
 from typing import NamedTuple
 
 import polars as pl
@@ -91,6 +92,7 @@ class Facts:
 
 
 _SINCE_SEEN = "seconds_since_seen"
+_NO_LAG = timedelta(0)
 _SLOW = frozenset(column for column, point in BY_COLUMN.items() if point.pace is Pace.SLOW)
 _NOTHING_SLOW: Row = dict.fromkeys(_SLOW)
 _NOTHING_FAST: Row = dict.fromkeys(BY_COLUMN.keys() - _SLOW)
@@ -156,6 +158,8 @@ class Engine:
             key: not rule.condition.columns <= FACT_COLUMNS.keys()
             for key, rule in self.rules.items()
         }
+        self.of_our_time = [key for key, watches in self._watches_device.items() if not watches]
+        """The rules whose times go by our clock and not by the device's."""
 
     def judge_readings(
         self,
@@ -177,7 +181,8 @@ class Engine:
                 last = _Last.of(fact) if device_id in remembered else None
                 expired_at = fact.take(reading)
                 at = reading.observed_at
-                looks.append(_Look(device_id, at, in_order(fact.row(at, 0.0)), expired_at, last))
+                row = in_order(fact.row(at, 0.0))
+                looks.append(_Look(device_id, at, row, expired_at, last, reading.received_at))
                 if len(of_device) > 1:
                     remembered.add(device_id)
         return self._judge(looks, states)
@@ -188,18 +193,19 @@ class Engine:
         seconds_since_seen: Mapping[int, float | None],
         states: Mapping[Key, RuleState],
         now: datetime,
+        lags: Mapping[int, timedelta] = MappingProxyType({}),
     ) -> Judged:
-        """Judge what time alone changes: hold times that end, facts that expire, silence."""
-        looks = [
-            _Look(
-                fact.device_id,
-                now,
-                self._in_order(fact.row(now, seconds_since_seen.get(fact.device_id))),
-                fact.expired_before(now),
-                _Last.of(fact),
-            )
-            for fact in facts
-        ]
+        """Judge what time alone changes: hold times that end, facts that expire, silence.
+
+        `lags` are how far devices' own times lie behind, by a slow clock or a backlog: what they
+        say of themselves is judged at their time, silence at ours.
+        """
+        looks = []
+        for fact in facts:
+            at = now - lags.get(fact.device_id, _NO_LAG)
+            row = self._in_order(fact.row(at, seconds_since_seen.get(fact.device_id)))
+            expired_at = fact.expired_before(at)
+            looks.append(_Look(fact.device_id, at, row, expired_at, _Last.of(fact), now))
         return self._judge(looks, states)
 
     def _judge(self, looks: Sequence["_Look"], states: Mapping[Key, RuleState]) -> Judged:
@@ -217,7 +223,8 @@ class Engine:
                     if self._watches_device[key]:
                         self._apply(look, key, Seen.UNKNOWN, look.expired_at, judged)
             for key in sorted(of_device.union(holding.get(index, ()))):
-                self._apply(look, key, self._seen(look, key, answers[key], index), look.at, judged)
+                at = look.at if self._watches_device[key] else look.our_at
+                self._apply(look, key, self._seen(look, key, answers[key], index), at, judged)
                 if (look.device_id, key) in judged.states:
                     remembered[look.device_id].add(key)
         return judged
@@ -308,7 +315,8 @@ class _Look(NamedTuple):
     """One row to judge: what is believed of a device at an instant, in the frame's order.
 
     `expired_at` is when its fast values had stopped being believed before that, if they had.
-    `last` is what was read before, where time may have decided meanwhile.
+    `last` is what was read before, where time may have decided meanwhile. `our_at` is the same
+    instant by our clock, which silence goes by.
     """
 
     device_id: int
@@ -316,6 +324,7 @@ class _Look(NamedTuple):
     row: tuple[Value | None, ...]
     expired_at: datetime | None
     last: _Last | None
+    our_at: datetime
 
 
 class _Answer(NamedTuple):

@@ -8,7 +8,7 @@ from psycopg_pool import ConnectionPool
 
 from rules.catalogue import Rule
 from rules.engine import Engine
-from rules.store import switched_off
+from rules.switched_off import switched_off
 
 LOOK_EVERY = timedelta(seconds=5)
 

@@ -165,6 +165,7 @@ def _raise_alarms(
     places: Mapping[int, DevicePlace],
     alarm_ids: dict[Key, int],
 ) -> list[OpenAlarm]:
+    """Open an alarm for each; one that stands already, its memory lost, is taken up again."""
     moves = {move.key: move for move in wave if move.step.change is Change.RAISED}
     if not moves:
         return []
@@ -182,8 +183,9 @@ def _raise_alarms(
         )
         for move in moves.values()
     ]
-    raised = []
-    for alarm_id, device_id, rule_key, raised_at, reason in connection.execute(
+    raised: list[OpenAlarm] = []
+    standing: list[OpenAlarm] = []
+    for alarm_id, device_id, rule_key, raised_at, reason, incident_id, is_new in connection.execute(
         """
         INSERT INTO alarm (device_id, customer_id, site_id, rule_key, severity, state,
             raised_at, changed_at, reason)
@@ -191,13 +193,20 @@ def _raise_alarms(
         FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
             %s::timestamptz[], %s::jsonb[])
             AS x (device_id, customer_id, site_id, rule_key, severity, at, reason)
-        RETURNING id, device_id, rule_key, raised_at, reason
+        ON CONFLICT (device_id, rule_key) WHERE cleared_at IS NULL
+            DO UPDATE SET state = excluded.state, changed_at = excluded.changed_at
+        RETURNING id, device_id, rule_key, raised_at, reason, incident_id, xmax = 0
         """,
         [list(column) for column in zip(*rows, strict=True)],
     ):
         alarm_ids[device_id, rule_key] = alarm_id
-        raised.append(OpenAlarm(alarm_id, device_id, rule_key, raised_at, reason, None))
-    _log(connection, [(alarm.id, alarm.raised_at, "raised", alarm.rule_key) for alarm in raised])
+        alarm = OpenAlarm(alarm_id, device_id, rule_key, raised_at, reason, incident_id)
+        (raised if is_new else standing).append(alarm)
+    _log(
+        connection,
+        [(alarm.id, alarm.raised_at, "raised", alarm.rule_key) for alarm in raised]
+        + [(one.id, moves[one.key].step.at, "recurred", one.rule_key) for one in standing],
+    )
     tell(
         connection,
         [
@@ -205,7 +214,7 @@ def _raise_alarms(
             for alarm in raised
         ],
     )
-    return raised
+    return raised + standing
 
 
 def _step_alarms(
@@ -435,31 +444,3 @@ def tell(connection: Connection, changes: Sequence[tuple[str, int | None, int, d
         [list(column) for column in zip(*changes, strict=True)],
     )
     connection.execute("NOTIFY ridethrough, 'change'")
-
-
-def switched_off(connection: Connection) -> set[str]:
-    """Return the rules that are off."""
-    return {
-        str(key)
-        for (key,) in connection.execute("SELECT rule_key FROM rule_override WHERE NOT enabled")
-    }
-
-
-def switch_off(connection: Connection, rule_key: str, *, reason: str, now: datetime) -> None:
-    """Switch a rule off that failed live, and leave a finding; the others go on."""
-    connection.execute(
-        """
-        INSERT INTO rule_override (rule_key, enabled, reason, changed_at, changed_by)
-        VALUES (%s, false, %s, %s, 'engine')
-        ON CONFLICT (rule_key) DO UPDATE SET enabled = false, reason = excluded.reason,
-            changed_at = excluded.changed_at, changed_by = excluded.changed_by
-        """,
-        (rule_key, reason, now),
-    )
-    connection.execute(
-        """
-        INSERT INTO finding (at, kind, subject, detail) VALUES (%s, 'rule_failed', %s, %s)
-        ON CONFLICT (kind, subject) WHERE closed_at IS NULL DO NOTHING
-        """,
-        (now, rule_key, reason),
-    )

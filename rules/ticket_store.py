@@ -30,6 +30,7 @@ class _Known:
     priority: int
     customer_id: int
     closed_at: datetime | None
+    incident_id: int | None
 
 
 def ticket_alarms(
@@ -94,6 +95,8 @@ def join_or_open(
     """Return the ticket for a draft: the open one, the reopened one or a new one.
 
     The unique partial index decides between racing workers; the loser finds the winner's ticket.
+    A cause that comes back at its site is a new incident but not new work: the ticket of the last
+    one follows it, so that flapping mains does not open a ticket a flap.
     """
     while True:
         known = _known_ticket(connection, one, now)
@@ -104,6 +107,10 @@ def join_or_open(
             log_ticket(connection, ticket_id, "opened", actor, one.opened_at, one.reason)
             tell(connection, [("ticket.opened", one.customer_id, ticket_id, one.opened_at)])
             return ticket_id
+        if known.incident_id != one.incident_id:
+            connection.execute(
+                "UPDATE ticket SET incident_id = %s WHERE id = %s", (one.incident_id, known.id)
+            )
         if known.closed_at is not None:
             _reopen(connection, known, entitlement, one, actor=actor)
         else:
@@ -116,21 +123,32 @@ def _known_ticket(connection: Connection, one: TicketDraft, now: datetime) -> _K
         if one.incident_id is not None:
             cursor.execute(
                 """
-                SELECT id, priority, customer_id, closed_at FROM ticket
-                WHERE incident_id = %s
-                ORDER BY closed_at IS NULL DESC, closed_at DESC LIMIT 1 FOR UPDATE
+                SELECT t.id, t.priority, t.customer_id, t.closed_at, t.incident_id
+                FROM ticket t JOIN incident old ON old.id = t.incident_id
+                JOIN incident new USING (subject, cause)
+                WHERE new.id = %(incident)s AND t.customer_id = %(customer)s AND (
+                    t.incident_id = new.id OR t.closed_at IS NULL
+                    OR (t.closed_at > %(since)s AND t.device_id = %(device)s))
+                ORDER BY t.closed_at IS NULL DESC, t.incident_id = new.id DESC, t.closed_at DESC
+                LIMIT 1 FOR UPDATE OF t
                 """,
-                (one.incident_id,),
+                {
+                    "incident": one.incident_id,
+                    "customer": one.customer_id,
+                    "since": now - REOPEN_WINDOW,
+                    "device": one.device_id,
+                },
             )
         else:
             cursor.execute(
                 """
-                SELECT id, priority, customer_id, closed_at FROM ticket
+                SELECT id, priority, customer_id, closed_at, incident_id FROM ticket
                 WHERE device_id = %s AND failure_mode = %s AND incident_id IS NULL
-                AND source <> 'person' AND (closed_at IS NULL OR closed_at > %s)
+                AND customer_id = %s AND source <> 'person'
+                AND (closed_at IS NULL OR closed_at > %s)
                 ORDER BY closed_at IS NULL DESC, closed_at DESC LIMIT 1 FOR UPDATE
                 """,
-                (one.device_id, one.failure_mode, now - REOPEN_WINDOW),
+                (one.device_id, one.failure_mode, one.customer_id, now - REOPEN_WINDOW),
             )
         return cursor.fetchone()
 

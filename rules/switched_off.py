@@ -1,0 +1,95 @@
+"""Rules that are off: which, how one goes off by itself, and what becomes of its alarms.
+
+A rule that is off tells nothing, so what it remembers is neither normal nor over: its alarms turn
+stale at once, visible and closable by hand, and are taken up where they stood when it is on again.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import psycopg
+from psycopg.rows import TupleRow
+
+Connection = psycopg.Connection[TupleRow]
+
+_AT_ONCE = 500
+
+
+def switched_off(connection: Connection) -> set[str]:
+    """Return the rules that are off."""
+    return {
+        str(key)
+        for (key,) in connection.execute("SELECT rule_key FROM rule_override WHERE NOT enabled")
+    }
+
+
+def switch_off(connection: Connection, rule_key: str, *, reason: str, now: datetime) -> None:
+    """Switch a rule off that failed live, and leave a finding; the others go on."""
+    connection.execute(
+        """
+        INSERT INTO rule_override (rule_key, enabled, reason, changed_at, changed_by)
+        VALUES (%s, false, %s, %s, 'engine')
+        ON CONFLICT (rule_key) DO UPDATE SET enabled = false, reason = excluded.reason,
+            changed_at = excluded.changed_at, changed_by = excluded.changed_by
+        """,
+        (rule_key, reason, now),
+    )
+    connection.execute(
+        """
+        INSERT INTO finding (at, kind, subject, detail) VALUES (%s, 'rule_failed', %s, %s)
+        ON CONFLICT (kind, subject) WHERE closed_at IS NULL DO NOTHING
+        """,
+        (now, rule_key, reason),
+    )
+
+
+def put_aside(connection: Connection, in_force: Iterable[str], *, now: datetime) -> int:
+    """Let what rules that are not in force remember rest; returns of how many devices.
+
+    Locks the devices' state rows first, as whoever judges does; a device that is being judged is
+    left for the next time.
+    """
+    in_force = sorted(in_force)
+    devices = [
+        device_id
+        for (device_id,) in connection.execute(
+            """
+            SELECT device_id FROM device_state WHERE device_id IN (
+                SELECT device_id FROM rule_state WHERE NOT rule_key = ANY(%s)
+                AND (state = 'pending' OR unknown_since_at IS NULL OR next_at IS NOT NULL))
+            ORDER BY device_id LIMIT %s FOR UPDATE SKIP LOCKED
+            """,
+            (in_force, _AT_ONCE),
+        )
+    ]
+    if not devices:
+        return 0
+    connection.execute(
+        """
+        WITH stale AS (
+            UPDATE alarm a SET state = 'stale', changed_at = %(now)s FROM rule_state r
+            WHERE r.device_id = ANY(%(devices)s) AND NOT r.rule_key = ANY(%(in_force)s)
+            AND a.id = r.alarm_id AND a.cleared_at IS NULL AND a.state <> 'stale'
+            RETURNING a.id, a.rule_key)
+        INSERT INTO alarm_event (alarm_id, at, kind, actor, detail)
+        SELECT id, %(now)s, 'stale', 'rule:' || rule_key, '{"why": "the rule is switched off"}'
+        FROM stale ORDER BY id
+        """,
+        {"now": now, "devices": devices, "in_force": in_force},
+    )
+    connection.execute(
+        """
+        DELETE FROM rule_state
+        WHERE device_id = ANY(%s) AND NOT rule_key = ANY(%s) AND state = 'pending'
+        """,
+        (devices, in_force),
+    )
+    connection.execute(
+        """
+        UPDATE rule_state SET unknown_since_at = coalesce(unknown_since_at, %s), next_at = NULL
+        WHERE device_id = ANY(%s) AND NOT rule_key = ANY(%s)
+        """,
+        (now, devices, in_force),
+    )
+    connection.execute("NOTIFY ridethrough, 'change'")
+    return len(devices)
