@@ -108,7 +108,7 @@ def draft(
         source="rule",
         rule_key=rule.key,
         title_en=f"{device_name}: {rule.title_en}",
-        title_zh=f"{device_name}:{rule.title_zh}",
+        title_zh=f"{device_name}：{rule.title_zh}",
         severity=rule.severity,
         priority=priority(impact=work.impact, urgency=work.urgency, criticality=criticality),
         opened_at=raised_at,
@@ -142,6 +142,6 @@ def ticket_reason(rule: Rule, reason: Mapping[str, Any]) -> dict[str, Any]:
         "readings": reason["values"],
         "observed_at": reason["observed_at"],
         "why_en": f"{rule.title_en}, held for {held:g} s",
-        "why_zh": f"{rule.title_zh},已持续 {held:g} 秒",
+        "why_zh": f"{rule.title_zh}，已持续 {held:g} 秒",
         "source": rule.source,
     }
