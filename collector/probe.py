@@ -73,7 +73,10 @@ class ProbeResult:
 async def probe(
     address: Address, profile: str | None = None, *, deadline: float = PROBE_SECONDS
 ) -> ProbeResult:
-    """Read a device once; raise ReadFailed with one line when it cannot be read at all."""
+    """Read a device once; raise ReadFailed with one line when it cannot be read at all.
+
+    A unit that publishes cannot be asked: `collector.overhear` listens to it instead.
+    """
     met = await meet(address, profile, memory=CardMemory(), deadline=deadline)
     points = {BY_COLUMN[key].name: value for key, value in met.decoded.points.items()}
     points |= met.decoded.extra

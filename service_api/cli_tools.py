@@ -4,9 +4,10 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from collector.address import AddressInvalid, parse_address
+from collector.address import AddressInvalid, MqttAddress, parse_address
+from collector.overhear import overhear
+from collector.probe import ProbeResult, render
 from collector.probe import probe as probe_device
-from collector.probe import render
 from collector.profile import check, profiles
 from collector.raw import ReadFailed
 from device_sims.fleet import SimUnit, import_csv, with_devices
@@ -79,7 +80,13 @@ def probe(arguments: argparse.Namespace) -> None:
         known = ", ".join(profiles())
         raise UsageError(f"there is no profile {arguments.profile}: one of {known}")
     try:
-        result = asyncio.run(probe_device(address, arguments.profile))
+        if isinstance(address, MqttAddress):
+            profile, identity, points, problems = asyncio.run(overhear(address, now=arguments.now))
+            result = ProbeResult(
+                profile, (f"published to {address.public}",), identity, points, problems
+            )
+        else:
+            result = asyncio.run(probe_device(address, arguments.profile))
     except ReadFailed as error:
         raise CommandFailed(str(error)) from error
     if arguments.json:
