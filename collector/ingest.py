@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
+from math import inf
 
 import psycopg
 from psycopg_pool import ConnectionPool
@@ -21,7 +22,7 @@ from psycopg_pool import ConnectionPool
 from collector import telemetry_store as telemetry
 from collector.arrival import Arrival
 from collector.inbox import Inbox
-from collector.rollup import mark_dirty, touched_by
+from collector.rollup import FINEST, bucket_of, mark_dirty, touched_by
 from rules.engine import Engine
 from rules.facts import Reading
 from rules.live import LiveRules
@@ -37,7 +38,11 @@ CAPACITY = 10_000
 FURTHEST_AHEAD = timedelta(minutes=5)
 """A device's clock may run ahead by this much; further is quarantined."""
 
+PATIENCE_AT_STOP_SECONDS = 10.0
+"""How long a failing database is still waited for once ingest is asked to stop."""
+
 _LONGEST_RETRY_SECONDS = 10.0
+_REST_AT_STOP_SECONDS = 0.5
 _MARKED_PARTITIONS = 400
 
 
@@ -52,6 +57,7 @@ class IngestCounters:
     rounds_retried: int = 0
     deadlocks: int = 0
     tickets: int = 0
+    left_at_stop: int = 0
     quarantined: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     last_commit_at: datetime | None = None
 
@@ -63,6 +69,30 @@ class _Sorted:
     newer: dict[int, list[Reading]] = field(default_factory=dict)
     late: list[Reading] = field(default_factory=list)
     refused: list[tuple[Arrival, str, str | None, str, str]] = field(default_factory=list)
+
+
+class _NotStored(Exception):
+    """Asked to stop, and the database still takes nothing: the source will send it again."""
+
+    def __init__(self, batch: Sequence[Arrival]) -> None:
+        super().__init__(f"{len(batch)} arrivals")
+        self.batch = batch
+
+
+_REFUSES_EVERYBODY = (
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
+
+
+def _is_of_the_database(error: psycopg.Error) -> bool:
+    """Tell a failure of the database, to be tried again, from one that the data bring about."""
+    if isinstance(error, psycopg.OperationalError):
+        return not (error.sqlstate or "").startswith("54")  # a limit that these data exceed
+    return isinstance(error, _REFUSES_EVERYBODY)
 
 
 class Ingest:
@@ -89,6 +119,7 @@ class Ingest:
         self._inbox = Inbox(capacity=capacity, batch=BATCH, linger_seconds=LINGER_SECONDS)
         self._partitions: set[date] = set()
         self._stop = threading.Event()
+        self._give_up_at = inf
 
     def offer(self, arrival: Arrival) -> bool:
         """Queue an arrival; False, taking nothing, while the queue is full."""
@@ -100,14 +131,22 @@ class Ingest:
         return len(self._inbox)
 
     def run(self) -> None:
-        """Store batches until `stop`, and then what is still queued."""
-        while not self._stop.is_set():
-            self.run_once(wait_seconds=0.5)
-        while self.run_once(wait_seconds=0.0):
-            pass
+        """Store batches until `stop`, and then what is still queued, if the database takes it."""
+        try:
+            while not self._stop.is_set():
+                self.run_once(wait_seconds=0.5)
+            while self.run_once(wait_seconds=0.0):
+                pass
+        except _NotStored as left:
+            self.counters.left_at_stop = len(left.batch) + self.waiting
+            log.warning(
+                "%d arrivals are left unstored and unacknowledged: the database is away",
+                self.counters.left_at_stop,
+            )
 
     def stop(self) -> None:
-        """Let `run` store what is queued and return."""
+        """Let `run` store what is queued and return; it insists for a while, not for ever."""
+        self._give_up_at = time.monotonic() + PATIENCE_AT_STOP_SECONDS
         self._stop.set()
         self._inbox.close()
 
@@ -120,44 +159,67 @@ class Ingest:
 
     def store(self, batch: Sequence[Arrival]) -> None:
         """Store a batch whatever happens: whole, halved around poison, or again after a failure."""
+        try:
+            self._insist(lambda: self._store_once(batch), batch)
+        except _NotStored:
+            raise
+        except Exception as error:  # noqa: BLE001 - the loop's edge: kept in quarantine
+            if len(batch) == 1:
+                self._quarantine_poison(batch[0], error)
+            else:
+                log.warning("a batch of %d failed by its data, halving: %s", len(batch), error)
+                middle = len(batch) // 2
+                self.store(batch[:middle])
+                self.store(batch[middle:])
+            return
+        self._acknowledge(batch)
+
+    def _insist(self, work: Callable[[], None], batch: Sequence[Arrival]) -> None:
+        """Do it again while the database fails; raises what is the fault of the data."""
         wait = 0.1
         while True:
             try:
-                self._store_once(batch)
-            except psycopg.OperationalError as error:
+                work()
+            except psycopg.Error as error:
+                if not _is_of_the_database(error):
+                    raise
                 if isinstance(error, psycopg.errors.DeadlockDetected):
                     self.counters.deadlocks += 1
                 self.counters.rounds_retried += 1
                 log.warning(
                     "the database failed a batch of %d, trying again: %s", len(batch), error
                 )
-                time.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+                self._rest(wait * random.uniform(0.5, 1.5), batch)  # noqa: S311 - jitter
                 wait = min(wait * 2, _LONGEST_RETRY_SECONDS)
-                continue
-            except Exception as error:  # noqa: BLE001 - the loop's edge: kept in quarantine
-                if len(batch) == 1:
-                    self._quarantine_poison(batch[0], error)
-                else:
-                    log.warning("a batch of %d failed by its data, halving: %s", len(batch), error)
-                    middle = len(batch) // 2
-                    self.store(batch[:middle])
-                    self.store(batch[middle:])
+            else:
                 return
-            self._acknowledge(batch)
+
+    def _rest(self, seconds: float, batch: Sequence[Arrival]) -> None:
+        """Wait before the next try, shorter once asked to stop; raise when it is time to leave."""
+        if not self._stop.wait(seconds):
             return
+        if time.monotonic() >= self._give_up_at:
+            raise _NotStored(batch)
+        time.sleep(min(seconds, _REST_AT_STOP_SECONDS))
 
     def _acknowledge(self, batch: Iterable[Arrival]) -> None:
         for arrival in batch:
-            if arrival.acknowledge is not None:
+            if arrival.acknowledge is None:
+                continue
+            try:
                 arrival.acknowledge()
+            except Exception:  # the source's edge: it will send again what is stored already
+                log.exception("the source of %s takes no acknowledgement", arrival.device_key)
 
     def _quarantine_poison(self, arrival: Arrival, error: Exception) -> None:
         log.error("a reading of %s cannot be stored", arrival.device_key, exc_info=error)
-        detail = f"{type(error).__name__}: {error}"
-        with self._connections.connection() as connection:
-            telemetry.quarantine(
-                connection, [(arrival, "poison", None, detail, repr(arrival.reading))]
-            )
+        row = (arrival, "poison", None, f"{type(error).__name__}: {error}", repr(arrival.reading))
+
+        def keep() -> None:
+            with self._connections.connection() as connection:
+                telemetry.quarantine(connection, [row])
+
+        self._insist(keep, [arrival])
         self.counters.quarantined["poison"] += 1
         self._acknowledge([arrival])
 
@@ -294,14 +356,14 @@ def _expired_and_dirty(
         until = state.facts.fast_until
         if until is not None and readings[0].observed_at > until:
             expired.append(device_id)
-        last = None if state.observed_at is None else telemetry.bucket_of(state.observed_at)
+        last = None if state.observed_at is None else bucket_of(state.observed_at)
         for reading in readings:
             at = reading.observed_at
-            if last is not None and last <= at < last + telemetry.BUCKET:
+            if last is not None and last <= at < last + FINEST:
                 bucket = last
             else:
-                bucket = telemetry.bucket_of(at)
-            if bucket != last or reading.received_at >= bucket + telemetry.BUCKET:
+                bucket = bucket_of(at)
+            if bucket != last or reading.received_at >= bucket + FINEST:
                 dirty.append((device_id, bucket))
             last = bucket
     return expired, dirty

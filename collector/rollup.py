@@ -50,6 +50,9 @@ LEVELS = (
 )
 """The finest first; buckets are aligned to UTC."""
 
+FINEST = LEVELS[0].span
+"""How long the buckets are that readings mark."""
+
 _BY_NAME = {level.name: level for level in LEVELS}
 
 

@@ -5,7 +5,7 @@ points, values are always parameters.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -21,7 +21,6 @@ from rules.points import BY_COLUMN, POINTS, Kind, Pace
 
 Connection = psycopg.Connection[TupleRow]
 
-BUCKET = timedelta(minutes=15)
 RAW_LIMIT = 4_000
 """Characters kept of a refused message."""
 
@@ -314,12 +313,6 @@ def _patience(reading: Reading) -> float:
     return 60.0 if stays is None else max(stays, 5.0)
 
 
-def bucket_of(at: datetime) -> datetime:
-    """Return the start of the 15-minute bucket that `at` falls into."""
-    seconds = int(at.timestamp())
-    return datetime.fromtimestamp(seconds - seconds % int(BUCKET.total_seconds()), UTC)
-
-
 def keep_identities(connection: Connection, arrivals: Iterable[Arrival], now: datetime) -> None:
     """Write who devices say they are, where they said it this time."""
     told = {
@@ -371,7 +364,7 @@ def quarantine(
                     _storable(arrival.device_key),
                     arrival.source,
                     reason,
-                    point,
+                    None if point is None else _storable(point),
                     _storable(detail),
                     _storable(raw),
                 )
