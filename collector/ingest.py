@@ -359,10 +359,7 @@ def _expired_and_dirty(
         last = None if state.observed_at is None else bucket_of(state.observed_at)
         for reading in readings:
             at = reading.observed_at
-            if last is not None and last <= at < last + FINEST:
-                bucket = last
-            else:
-                bucket = bucket_of(at)
+            bucket = last if last is not None and last <= at < last + FINEST else bucket_of(at)
             if bucket != last or reading.received_at >= bucket + FINEST:
                 dirty.append((device_id, bucket))
             last = bucket
