@@ -6,6 +6,7 @@ from collector.raw import Encoded, RawValue, Ref
 
 _DEPTH = 8
 _SIZE = 2_000
+_LEAF = (float, bool, int, str, type(None))
 
 
 class DocumentInvalid(ValueError):
@@ -14,22 +15,22 @@ class DocumentInvalid(ValueError):
 
 def flatten(document: object) -> dict[Ref, RawValue]:
     """Return the leaves of a JSON object by their joined keys, list items by their index."""
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         raise DocumentInvalid("the document is no JSON object")
     leaves: dict[Ref, RawValue] = {}
-    pending: list[tuple[str, object, int]] = [("", document, 0)]
+    pending: list[tuple[str, dict[str, object] | list[object], int]] = [("", document, 0)]
     while pending:
-        prefix, value, depth = pending.pop()
-        if depth > _DEPTH or len(leaves) > _SIZE:
+        prefix, folder, depth = pending.pop()
+        named = folder.items() if isinstance(folder, dict) else enumerate(folder)
+        for key, value in named:
+            if isinstance(value, _LEAF):
+                leaves[f"{prefix}{key}"] = value
+            elif isinstance(value, dict | list):
+                pending.append((f"{prefix}{key}/", value, depth + 1))
+        if depth >= _DEPTH or len(leaves) + len(pending) > _SIZE:
             raise DocumentInvalid(
                 f"the document is deeper than {_DEPTH} or has over {_SIZE} leaves"
             )
-        if value is None or isinstance(value, int | float | str):
-            leaves[prefix[:-1]] = value
-        elif isinstance(value, Mapping):
-            pending.extend((f"{prefix}{key}/", item, depth + 1) for key, item in value.items())
-        elif isinstance(value, list):
-            pending.extend((f"{prefix}{at}/", item, depth + 1) for at, item in enumerate(value))
     return leaves
 
 

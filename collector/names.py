@@ -4,7 +4,10 @@ Their values need no scale, only type and plausibility; the way back stands besi
 """
 
 import re
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 
 from collector.form import EXTRA_POINTS
@@ -13,9 +16,9 @@ from collector.values import LONGEST_TEXT, Missing, Refused, rejection
 from rules.facts import Rejection, Value
 from rules.points import BY_COLUMN, BY_NAME, CHARGER_STATES, TEST_RESULTS, Kind, Point
 
+_LARGEST = sys.float_info.max
 _MOST_EXTRAS = 60
 _EXTRA_NAME = re.compile(r"(?:ambient|battery|device|input|outlet|output|ups|alarm)\.[\w.-]{1,60}")
-_COLUMNS = {name: (point, point.column) for name, point in BY_NAME.items()}
 _CLOSED = {"ups.test.result": TEST_RESULTS, "battery.charger.status": CHARGER_STATES}
 
 
@@ -24,18 +27,22 @@ def decode_names(
 ) -> tuple[dict[str, Value], dict[str, Value], list[Rejection]]:
     """Return points by column, extras by name and refusals; `pattern` holds `{name}` once."""
     prefix, _, suffix = pattern.partition("{name}")
+    places = _places(pattern)
     points: dict[str, Value] = {}
     extra: dict[str, Value] = {}
     rejections: list[Rejection] = []
     for ref, value in raw.items():
+        place = places.get(ref)
+        if place is not None and (sound := place.sound(value)) is not None:
+            points[place.column] = sound
+            continue
         if not isinstance(ref, str) or not ref.startswith(prefix) or not ref.endswith(suffix):
             continue
         name = ref[len(prefix) : len(ref) - len(suffix)]
-        known = _COLUMNS.get(name)
+        point = BY_NAME.get(name)
         try:
-            if known is not None:
-                point, column = known
-                points[column] = _plausible(point, _typed(name, point.kind, value))
+            if point is not None:
+                points[point.column] = _plausible(point, _typed(name, point.kind, value))
             elif len(extra) >= _MOST_EXTRAS or not _EXTRA_NAME.fullmatch(name):
                 raise Refused("unknown_point", "no point of this name")  # noqa: TRY301
             else:
@@ -53,6 +60,39 @@ def encode_names(pattern: str, points: Mapping[str, Value]) -> dict[Ref, Encoded
     return {pattern.replace("{name}", names[key]): value for key, value in points.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A number or flag, and what its sound values are."""
+
+    column: str
+    is_flag: bool
+    low: float
+    high: float
+
+    def sound(self, value: RawValue) -> float | bool | None:
+        """Return a value that needs no closer look, as nearly all are, else None."""
+        if isinstance(value, bool):
+            return value if self.is_flag else None
+        if isinstance(value, float | int) and not self.is_flag and self.low <= value <= self.high:
+            return float(value)
+        return None
+
+
+@lru_cache
+def _places(pattern: str) -> Mapping[Ref, _Place]:
+    """Return the numbers and flags by their keys in a document."""
+    return {
+        pattern.replace("{name}", point.name): _Place(
+            point.column,
+            point.kind is Kind.FLAG,
+            -_LARGEST if point.low is None else point.low,
+            _LARGEST if point.high is None else point.high,
+        )
+        for point in BY_NAME.values()
+        if point.kind is not Kind.TEXT
+    }
+
+
 def _plausible(point: Point, value: Value) -> Value:
     if point.low is None or point.high is None or not isinstance(value, float):
         return value
@@ -63,8 +103,6 @@ def _plausible(point: Point, value: Value) -> Value:
 
 
 def _typed(name: str, kind: Kind | None, value: RawValue) -> Value:
-    if type(value) is float and kind is Kind.NUMBER:
-        return _finite(value)
     if value is None or value == "":
         raise Missing
     if isinstance(value, bool) or kind is Kind.FLAG:
