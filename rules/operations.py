@@ -161,6 +161,14 @@ def close_stale_alarm(
     connection: Connection, alarm_id: int, *, reason: str, actor: str, now: datetime
 ) -> None:
     """Close an alarm whose condition has been unknown for a day, by hand and with a reason."""
+    # What the rule remembers comes before the alarm in the lock order: its unit may be speaking.
+    connection.execute(
+        """
+        SELECT FROM rule_state r JOIN alarm a USING (device_id, rule_key)
+        WHERE a.id = %s FOR UPDATE OF r
+        """,
+        (alarm_id,),
+    )
     alarm = _alarm(connection, alarm_id)
     if alarm["state"] != "stale":
         raise OperationRefused("only a stale alarm is closed by hand; others clear by themselves")

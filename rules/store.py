@@ -70,12 +70,15 @@ class Remembered:
 
 
 def remembered_states(connection: Connection, device_ids: Sequence[int]) -> Remembered:
-    """Return what the rules remember of these devices; none of it is normal."""
+    """Return what the rules remember of these devices; none of it is normal.
+
+    Locked until the transaction ends: a person may be closing one of the alarms.
+    """
     found = Remembered()
     for device_id, key, phase, since_at, next_at, unknown_at, alarm_id in connection.execute(
         """
         SELECT device_id, rule_key, state, since_at, next_at, unknown_since_at, alarm_id
-        FROM rule_state WHERE device_id = ANY(%s)
+        FROM rule_state WHERE device_id = ANY(%s) FOR UPDATE
         """,
         (list(device_ids),),
     ):

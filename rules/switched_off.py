@@ -66,30 +66,32 @@ def put_aside(connection: Connection, in_force: Iterable[str], *, now: datetime)
         return 0
     connection.execute(
         """
-        WITH stale AS (
-            UPDATE alarm a SET state = 'stale', changed_at = %(now)s FROM rule_state r
-            WHERE r.device_id = ANY(%(devices)s) AND NOT r.rule_key = ANY(%(in_force)s)
-            AND a.id = r.alarm_id AND a.cleared_at IS NULL AND a.state <> 'stale'
-            RETURNING a.id, a.rule_key)
-        INSERT INTO alarm_event (alarm_id, at, kind, actor, detail)
-        SELECT id, %(now)s, 'stale', 'rule:' || rule_key, '{"why": "the rule is switched off"}'
-        FROM stale ORDER BY id
-        """,
-        {"now": now, "devices": devices, "in_force": in_force},
-    )
-    connection.execute(
-        """
         DELETE FROM rule_state
         WHERE device_id = ANY(%s) AND NOT rule_key = ANY(%s) AND state = 'pending'
         """,
         (devices, in_force),
     )
+    alarm_ids = [
+        alarm_id
+        for (alarm_id,) in connection.execute(
+            """
+            UPDATE rule_state SET unknown_since_at = coalesce(unknown_since_at, %s), next_at = NULL
+            WHERE device_id = ANY(%s) AND NOT rule_key = ANY(%s) RETURNING alarm_id
+            """,
+            (now, devices, in_force),
+        )
+    ]
     connection.execute(
         """
-        UPDATE rule_state SET unknown_since_at = coalesce(unknown_since_at, %s), next_at = NULL
-        WHERE device_id = ANY(%s) AND NOT rule_key = ANY(%s)
+        WITH stale AS (
+            UPDATE alarm SET state = 'stale', changed_at = %(now)s
+            WHERE id = ANY(%(ids)s) AND cleared_at IS NULL AND state <> 'stale'
+            RETURNING id, rule_key)
+        INSERT INTO alarm_event (alarm_id, at, kind, actor, detail)
+        SELECT id, %(now)s, 'stale', 'rule:' || rule_key, '{"why": "the rule is switched off"}'
+        FROM stale ORDER BY id
         """,
-        (now, devices, in_force),
+        {"now": now, "ids": alarm_ids},
     )
     connection.execute("NOTIFY ridethrough, 'change'")
     return len(devices)

@@ -80,7 +80,9 @@ class Supervisor:
         self._ended = threading.Event()
         self._failure: str | None = None
         self._threads = [
-            threading.Thread(target=self._run, args=(role,), name=role.name) for role in roles
+            # Of the kind that cannot hold the process when one does not stop in its time.
+            threading.Thread(target=self._run, args=(role,), name=role.name, daemon=True)
+            for role in roles
         ]
 
     def start(self) -> None:
@@ -204,7 +206,7 @@ def _sealer(settings: Settings) -> Callable[[bytes], str]:
 
 def _until_stopped(ingest: Ingest) -> Callable[[threading.Event], None]:
     def run(stop: threading.Event) -> None:
-        storing = threading.Thread(target=ingest.run, name="ingest-batches")
+        storing = threading.Thread(target=ingest.run, name="ingest-batches", daemon=True)
         storing.start()
         while storing.is_alive() and not stop.wait(IDLE_SECONDS):
             pass

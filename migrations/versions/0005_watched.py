@@ -46,6 +46,7 @@ DECLARE
 BEGIN
     PERFORM set_config('ridethrough.scope', 'all', true);
     PERFORM FROM device_state WHERE device_id = NEW.id FOR UPDATE; -- nobody judges it meanwhile
+    DELETE FROM rule_state WHERE device_id = NEW.id;
     WITH ended AS (
         UPDATE alarm SET state = 'cleared', cleared_at = greatest(now(), raised_at),
             changed_at = now()
@@ -56,7 +57,6 @@ BEGIN
     )
     INSERT INTO outbox (topic, customer_id, ref, at)
     SELECT 'alarm.cleared', customer_id, id, now() FROM ended;
-    DELETE FROM rule_state WHERE device_id = NEW.id;
     WITH ended AS (
         UPDATE ticket SET state = 'closed', closed_at = now(), closing_code = 'withdrawn',
             resolved_at = coalesce(resolved_at, now()), responded_at = coalesce(responded_at, now())
