@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 
 from psycopg_pool import ConnectionPool
 
-from collector.partitions import make_ahead, retain
+from collector.partitions import make_ahead
 from collector.rollup import roll_up
 from service_api import battery_health
 from service_api.maintenance import planning
+from service_api.retention import let_go
 from service_api.schedule import Job
 from service_api.settings import Settings
 
@@ -17,8 +18,7 @@ def jobs(settings: Settings) -> Mapping[str, Job]:
     """Return every job; how long readings are kept comes from the settings."""
 
     def drop(pool: ConnectionPool, now: datetime) -> str:
-        with pool.connection() as connection:
-            return str(retain(connection, now, raw_days=settings.raw_days))
+        return let_go(pool, now, raw_days=settings.raw_days)
 
     every = (
         Job("rollup", timedelta(minutes=1), _roll_up),

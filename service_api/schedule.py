@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 ABANDONED_AFTER = timedelta(hours=1)
 """A run that did not finish within it is taken over: its scheduler died."""
+AGAIN_AFTER = timedelta(minutes=10)
+"""A run that failed is tried again after it, rather than at the next slot, a day later."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -69,11 +71,13 @@ def _claim(
     row = connection.execute(
         """
         INSERT INTO job_run (job, due_at, started_at) VALUES (%s, %s, %s)
-        ON CONFLICT (job, due_at) DO UPDATE SET started_at = excluded.started_at, error = NULL
-            WHERE job_run.finished_at IS NULL AND job_run.started_at < %s
+        ON CONFLICT (job, due_at) DO UPDATE SET started_at = excluded.started_at, error = NULL,
+            finished_at = NULL
+            WHERE (job_run.finished_at IS NULL AND job_run.started_at < %s)
+            OR (job_run.error IS NOT NULL AND job_run.started_at <= %s)
         RETURNING job
         """,
-        (name, due_at, now, now - ABANDONED_AFTER),
+        (name, due_at, now, now - ABANDONED_AFTER, now - AGAIN_AFTER),
     ).fetchone()
     return row is not None
 
@@ -92,7 +96,10 @@ def _finish(
 
 
 class Scheduler:
-    """Wakes each job at its slots, and all of them once at the start for what was missed."""
+    """Wakes each job at its slots, in between for what failed, at the start for what was missed.
+
+    Waking says nothing about running: the claim decides.
+    """
 
     def __init__(
         self, pool: ConnectionPool, jobs: Mapping[str, Job], *, now: Callable[[], datetime]
@@ -105,11 +112,12 @@ class Scheduler:
     def start(self) -> None:
         """Begin; each job looks at once whether its slot was missed."""
         for job in self._jobs.values():
+            look_every = min(job.every, AGAIN_AFTER)
             self._scheduler.add_job(
                 self._wake,
                 IntervalTrigger(
-                    seconds=int(job.every.total_seconds()),
-                    start_date=job.slot(self._now()) + job.every,
+                    seconds=int(look_every.total_seconds()),
+                    start_date=job.slot(self._now()) + look_every,
                     timezone=UTC,
                 ),
                 args=[job],
