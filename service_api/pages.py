@@ -84,6 +84,10 @@ NAVIGATION: tuple[Entry, ...] = (
 )
 
 
+FIELD_WORK = ("/work-orders", "/maintenance", "/parts", "/notifications")
+"""What an engineer opens in a plant room."""
+
+
 @dataclass(frozen=True, slots=True)
 class Freshness:
     """When the product last heard anything: the newest reading, or a collector's beat."""
@@ -186,14 +190,20 @@ def html(request: Request, template: str, context: Mapping[str, object]) -> str:
         "themes": THEMES,
         "csrf_token": login.form_token if login else "",
         "freshness": freshness_of(connection, now) if connection else None,
-        "navigation": [
-            entry
-            for entry in NAVIGATION
-            if user and (entry.roles is None or user.role in entry.roles)
-        ],
+        "navigation": _navigation(user),
         "said": unquote(request.cookies.get(SAID_COOKIE, "")),
     }
     return _environment(language_of(request)).get_template(template).render({**ground, **context})
+
+
+def _navigation(user: "User | None") -> list[Entry]:
+    """Return what a user may open, most wanted first: a phone shows four in its bar."""
+    if user is None:
+        return []
+    mine = [entry for entry in NAVIGATION if entry.roles is None or user.role in entry.roles]
+    if user.role == "engineer":
+        mine.sort(key=lambda entry: entry.path not in FIELD_WORK)
+    return mine
 
 
 def render(

@@ -26,6 +26,9 @@ Connection: TypeAlias = psycopg.Connection[TupleRow]
 STAFF_ROLES: tuple[Role, ...] = ("admin", "dispatcher", "engineer")
 """Who may change what the service organisation decides; a customer and a machine may not."""
 
+DISPATCH_ROLES: tuple[Role, ...] = ("admin", "dispatcher")
+"""Who decides which engineer goes where."""
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -128,7 +131,10 @@ def require(*roles: Role) -> Any:  # noqa: ANN401 - what Depends returns
 
 
 Staff = Annotated[User, require(*STAFF_ROLES)]
-"""A user who works for the service organisation; customers and machines get 403."""
+"""A user who works for the service organization; customers and machines get 403."""
+
+Dispatcher = Annotated[User, require(*DISPATCH_ROLES)]
+"""A user who decides which engineer goes where."""
 
 
 def _transaction(request: Request, user: CurrentUser) -> Iterator[Connection]:
@@ -148,6 +154,7 @@ __all__ = [
     "AppConfig",
     "Connection",
     "CurrentUser",
+    "Dispatcher",
     "Login",
     "Now",
     "Role",

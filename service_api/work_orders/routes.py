@@ -12,7 +12,7 @@ from service_api.auth import User
 from service_api.errors import PROBLEM_RESPONSES, NotFound
 from service_api.pages import is_fragment, render
 from service_api.paging import Page
-from service_api.request import Connection, CurrentUser, Now, Staff, Transaction
+from service_api.request import Connection, CurrentUser, Dispatcher, Now, Staff, Transaction
 from service_api.spares.operations import Item
 from service_api.spares.store import offers
 from service_api.work_orders import operations, steps, store, views
@@ -77,7 +77,7 @@ def get_work_order_log(
 
 @api.post("/{order_id}/assign")
 def assign_work_order(
-    user: Staff, connection: Transaction, now: Now, order_id: int, body: Assignment
+    user: Dispatcher, connection: Transaction, now: Now, order_id: int, body: Assignment
 ) -> Order:
     """Give an order to an engineer; 409 with the reason when the engineer is elsewhere then."""
     operations.assign(
@@ -153,7 +153,9 @@ def reserve_for_work_order(
 
 
 @api.post("/{order_id}/candidates")
-def rank_candidates_again(_user: Staff, connection: Transaction, now: Now, order_id: int) -> Order:
+def rank_candidates_again(
+    _user: Dispatcher, connection: Transaction, now: Now, order_id: int
+) -> Order:
     """Rank the engineers of a draft again."""
     refresh_candidates(connection, order_id, now=now)
     return store.order(connection, order_id)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from service_api.figures import zone
 from service_api.language import msg
 from service_api.pages import done
-from service_api.request import Now, Staff, Transaction
+from service_api.request import Dispatcher, Now, Staff, Transaction
 from service_api.spares.operations import Item
 from service_api.work_orders import operations, store
 from service_api.work_orders.drafting import draft_order
@@ -49,7 +49,7 @@ def draft_on_page(
 @pages.post("/{order_id}/assign")
 def assign_on_page(
     request: Request,
-    user: Staff,
+    user: Dispatcher,
     connection: Transaction,
     now: Now,
     order_id: int,
