@@ -148,7 +148,7 @@ def test_any_sequence_keeps_the_invariants(looks, timing):
             elif step.change is Change.CLEARED:
                 assert standing
                 assert clear_seen_since_raise
-                standing = raise_seen = False
+                standing, raise_seen = False, seen is Seen.RAISE
             elif step.change is not Change.FRESH:
                 assert standing
         raise_seen |= seen is Seen.RAISE
