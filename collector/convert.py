@@ -81,29 +81,40 @@ def _read_numbers(
 ) -> list[str]:
     """Fill in the numbers, the preferred place of each first; return those still unsigned."""
     unsigned: list[str] = []
-    for step in plan.numbers:
-        value = raw.get(step.ref)
-        if value is None or step.key in points:
+    for ref, key, low, high, missing, scale, divide, offset, step in plan.quick:
+        value = raw.get(ref)
+        if value is None or key in points:
             continue
-        if type(value) is not int:
-            try:
-                value = _read_one(plan, value, step.type)
-            except Missing:
-                continue
-            except Refused as refused:
-                rejections.append(rejection(step.name, value, refused.reason, refused.detail))
-                continue
-        if value in step.missing or value < step.missing_below:
-            continue
-        number = value * step.scale / step.divide + step.offset
-        number = max(number, step.floor)
-        if step.low <= number <= step.high:
-            points[step.key] = number
-            if step.by_state:
-                unsigned.append(step.key)
-        else:
-            rejections.append(_implausible(step, value, number))
+        if type(value) is int and low < value < high and value not in missing:
+            points[key] = value * scale / divide + offset
+        elif _read_number(plan, step, value, points, rejections) and step.by_state:
+            unsigned.append(key)
     return unsigned
+
+
+def _read_number(
+    plan: Plan,
+    step: NumberStep,
+    value: RawValue,
+    points: dict[str, Value],
+    rejections: list[Rejection],
+) -> bool:
+    """Fill in one number, whatever its raw value is; return whether it could be."""
+    try:
+        told = value if type(value) is int else _read_one(plan, value, step.type)
+    except Missing:
+        return False
+    except Refused as refused:
+        rejections.append(rejection(step.name, value, refused.reason, refused.detail))
+        return False
+    if told in step.missing or told < step.missing_below:
+        return False
+    number = max(told * step.scale / step.divide + step.offset, step.floor)
+    if not step.low <= number <= step.high:
+        rejections.append(_implausible(step, told, number))
+        return False
+    points[step.key] = number
+    return True
 
 
 def redundant(plan: Plan, raw: Mapping[Ref, RawValue]) -> frozenset[Ref]:

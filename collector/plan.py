@@ -46,6 +46,25 @@ class NumberStep:
     type: str
     by_state: bool
 
+    def quick(self) -> "Quick":
+        """Return how to read a whole number in the usual range, which needs no more than this."""
+        factor = self.scale / self.divide
+        low = max((max(self.low, self.floor) - self.offset) / factor, self.missing_below)
+        high = (self.high - self.offset) / factor
+        if self.by_state or factor <= 0:
+            low, high = inf, -inf
+        return (
+            *(self.ref, self.key, low, high),
+            *(self.missing, self.scale, self.divide, self.offset, self),
+        )
+
+
+Quick = tuple[Ref, str, float, float, frozenset[float], float, float, float, NumberStep]
+"""Reference, key, the open span of usual raw values, missing ones, scale, divide, offset, step.
+
+A plain tuple, since a poll takes some dozens of them apart.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class StateStep:
@@ -107,6 +126,7 @@ class Plan:
     identity_refs: tuple[Ref, ...]
     habits: Habits
     numbers: tuple[NumberStep, ...]
+    quick: tuple[Quick, ...]
     states: tuple[StateStep, ...]
     alarms: AlarmStep | None
     marks: tuple[MarkStep, ...]
@@ -183,6 +203,7 @@ def _plan_for(profile: Profile, phases: Phases, skip: frozenset[Ref]) -> Plan:
         identity_refs=tuple(dict.fromkeys(identity_refs)),
         habits=_habits(profile),
         numbers=tuple(numbers),
+        quick=tuple(step.quick() for step in numbers),
         states=states,
         alarms=alarms,
         marks=marks,
