@@ -269,7 +269,10 @@ def load_scenario(name_or_path: str | Path) -> Scenario:
             encoding="utf-8"
         )
     elif path.is_file():
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as problem:
+            raise ScenarioInvalid(f"{path} cannot be read as UTF-8 text: {problem}") from problem
     else:
         known = ", ".join(scenario_names())
         raise ScenarioInvalid(f"no scenario {str(name_or_path)!r}: give a file or one of {known}")

@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 
 from service_api import demo as the_demo
 from service_api.cli_shared import CommandFailed, UsageError, print_json, reason
-from service_api.daemon import DaemonFailed, daemon
+from service_api.daemon import DaemonFailed, SettingMissing, daemon
 from service_api.database import STAFF, SchemaMismatch, open_pool, request_transaction
 from service_api.database import migrate as migrate_database
 from service_api.devices_csv import ImportInvalid, read_devices
@@ -29,6 +29,8 @@ from service_api.secrets import KeyInvalid, Sealer
 from service_api.settings import Settings
 from service_api.users.operations import UserRefused, add_user
 from service_api.workers import further_workers
+
+CONNECT_SECONDS = 10
 
 
 def _settings() -> Settings:
@@ -46,6 +48,21 @@ def _setting(value: SecretStr | None, name: str, why: str) -> str:
     return value.get_secret_value()
 
 
+def _dsn(value: SecretStr | None, name: str, why: str) -> str:
+    """Return a database's address, once it has answered there."""
+    dsn = _setting(value, name, why)
+    try:
+        psycopg.connect(dsn, connect_timeout=CONNECT_SECONDS).close()
+    except psycopg.ProgrammingError as error:
+        raise UsageError(
+            f"RIDETHROUGH_{name} is no database address: "
+            "give postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+        ) from error
+    except psycopg.OperationalError as error:
+        raise CommandFailed(f"the database cannot be reached: {error}") from error
+    return dsn
+
+
 def _stop_signal() -> threading.Event:
     """Return an event that Ctrl-C and SIGTERM set."""
     asked = threading.Event()
@@ -57,6 +74,9 @@ def _stop_signal() -> threading.Event:
 def demo(arguments: argparse.Namespace) -> None:
     """Run everything embedded on a simulated fleet, until Ctrl-C."""
     set_up("WARNING")
+    chosen = arguments.data_dir
+    if chosen is not None and chosen.exists() and not chosen.is_dir():
+        raise UsageError(f"--data-dir {chosen} is a file: give a folder")
     try:
         the_demo.run(
             data_dir=arguments.data_dir or the_demo.default_data_dir(),
@@ -74,6 +94,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the daemon with the given roles, until Ctrl-C."""
     set_up()
     settings = _settings()
+    for role_kinds, name in (
+        (set(arguments.roles) - {"api"}, "ingest_database_url"),
+        (set(arguments.roles) & {"api"}, "api_database_url"),
+    ):
+        if role_kinds:
+            why = f"it is needed for {', '.join(sorted(role_kinds))}"
+            _dsn(getattr(settings, name), name.upper(), why)
     asked = _stop_signal()
     polling = arguments.workers if "collect" in arguments.roles else 1
     try:
@@ -82,6 +109,8 @@ def run(arguments: argparse.Namespace) -> None:
             daemon(settings, arguments.roles, now=arguments.now, of=polling) as running,
         ):
             running.wait(asked, also=alive)
+    except (SettingMissing, KeyInvalid) as error:
+        raise UsageError(str(error)) from error
     except (DaemonFailed, SchemaMismatch) as error:
         raise CommandFailed(str(error)) from error
     except psycopg.OperationalError as error:
@@ -101,7 +130,7 @@ def migrate(arguments: argparse.Namespace) -> None:
     ingest, api = settings.ingest_password, settings.api_password
     try:
         version = migrate_database(
-            _setting(settings.database_url, "DATABASE_URL", "give the owner's connection"),
+            _dsn(settings.database_url, "DATABASE_URL", "give the owner's connection"),
             to=arguments.to,
             ingest_password=None if ingest is None else ingest.get_secret_value(),
             api_password=None if api is None else api.get_secret_value(),
@@ -135,7 +164,7 @@ def job_run(arguments: argparse.Namespace) -> None:
     known = jobs(settings)
     if arguments.name not in known:
         raise UsageError(f"there is no job {arguments.name}: one of {', '.join(known)}")
-    dsn = _setting(settings.ingest_database_url, "INGEST_DATABASE_URL", "jobs run on it")
+    dsn = _dsn(settings.ingest_database_url, "INGEST_DATABASE_URL", "jobs run on it")
     with open_pool(dsn, most=2, name="job") as pool:
         try:
             said = run_due(pool, known[arguments.name], clock=arguments.now, again=True)
@@ -156,23 +185,24 @@ def job_list(arguments: argparse.Namespace) -> None:
 
 def devices_import(arguments: argparse.Namespace) -> None:
     """Register devices from a CSV file, all or nothing."""
-    settings = _settings()
-    dsn = _setting(settings.api_database_url, "API_DATABASE_URL", "devices are written there")
-    key = _setting(settings.encryption_key, "ENCRYPTION_KEY", "credentials are sealed with it")
     try:
-        sealer = Sealer(key)
         rows = read_devices(arguments.file.read_bytes(), today=arguments.now().date())
+        settings = _settings()
+        key = _setting(settings.encryption_key, "ENCRYPTION_KEY", "credentials are sealed with it")
+        sealer = Sealer(key)
+        dsn = _dsn(settings.api_database_url, "API_DATABASE_URL", "devices are written there")
         with psycopg.connect(dsn) as connection:
             counts = import_devices(connection, rows, sealer=sealer)
     except OSError as error:
         raise UsageError(f"{arguments.file} cannot be read: {reason(error)}") from error
     except KeyInvalid as error:
-        raise UsageError(f"RIDETHROUGH_ENCRYPTION_KEY: {error}") from error
+        raise UsageError(str(error)) from error
     except ImportInvalid as error:
-        *others, last = (f"{arguments.file}: {fault}" for fault in error.faults)
-        for line in others:
-            print(f"ridethrough: {line}", file=sys.stderr)
-        raise UsageError(last) from error
+        first, *others = error.faults
+        for fault in error.faults if others else ():
+            print(f"{arguments.file}: {fault}")
+        more = f" (and {len(others)} more, listed above)" if others else ""
+        raise UsageError(f"{arguments.file}: {first}{more}") from error
     except psycopg.OperationalError as error:
         raise CommandFailed(f"the database cannot be reached: {error}") from error
     if arguments.json:
@@ -184,7 +214,7 @@ def devices_import(arguments: argparse.Namespace) -> None:
 def users_add(arguments: argparse.Namespace) -> None:
     """Add a login; the password is the first line of standard input."""
     settings = _settings()
-    dsn = _setting(settings.api_database_url, "API_DATABASE_URL", "users are written there")
+    dsn = _dsn(settings.api_database_url, "API_DATABASE_URL", "users are written there")
     password = sys.stdin.readline().rstrip("\n")
     try:
         with (

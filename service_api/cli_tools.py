@@ -11,6 +11,7 @@ from collector.probe import probe as probe_device
 from collector.profile import check, profiles
 from collector.raw import ReadFailed
 from device_sims.fleet import SimUnit, import_csv, with_devices
+from device_sims.mqtt_publisher import Broker
 from device_sims.recordings import RecordingInvalid
 from device_sims.replay import serve_recording
 from device_sims.scenario import ScenarioInvalid, load_scenario
@@ -23,6 +24,13 @@ from service_api.log import set_up
 def sim(arguments: argparse.Namespace) -> None:
     """Serve simulated units until Ctrl-C."""
     set_up("WARNING")
+    if arguments.csv is not None and not arguments.csv.parent.is_dir():
+        raise UsageError(f"there is no folder {arguments.csv.parent} for --csv {arguments.csv}")
+    if arguments.mqtt_url is not None:
+        try:
+            Broker.at(arguments.mqtt_url)
+        except ValueError as error:
+            raise UsageError(f"--mqtt-url: {error}") from error
     try:
         scenario = load_scenario(arguments.scenario)
         if arguments.devices is not None:

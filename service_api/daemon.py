@@ -64,6 +64,10 @@ class DaemonFailed(Exception):
     """The daemon cannot start or a role died; the message says which and why."""
 
 
+class SettingMissing(DaemonFailed):
+    """A setting that a role needs is not given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """One thing that runs until told to stop."""
@@ -120,7 +124,7 @@ class Supervisor:
 
 def _needed(value: "SecretStr | None", name: str, why: str) -> str:
     if value is None:
-        raise DaemonFailed(f"RIDETHROUGH_{name} is not set: it is needed for {why}")
+        raise SettingMissing(f"RIDETHROUGH_{name} is not set: it is needed for {why}")
     return value.get_secret_value()
 
 

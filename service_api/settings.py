@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         default=None, description="an Apprise address: told when this service itself is blind"
     )
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: int = Field(default=8080, ge=1, le=65_535)
     raw_days: int = Field(default=14, ge=1, description="how long raw readings are kept")
     in_flight: int = Field(default=200, ge=1, description="polls under way at once, at most")
     secure_cookies: bool = Field(default=False, description="true behind HTTPS")
