@@ -127,10 +127,10 @@ def _reading(message: Message, device: KnownDevice, session: Session) -> Arrival
         raise _Refused("no_points", 'the document has no object "points"')
     decoded = decode(_plan_of(device), _leaves(document, message.payload))
     points = decoded.points
-    if session.nominal and (session.nominal_due_at is None or at >= session.nominal_due_at):
-        points = {**session.nominal, **points}
-        session.nominal_due_at = at + _NOMINAL_AGAIN
     if at <= message.received_at + _CLOCK_AHEAD:
+        if session.nominal and (session.nominal_due_at is None or at >= session.nominal_due_at):
+            points = {**session.nominal, **points}
+            session.nominal_due_at = at + _NOMINAL_AGAIN
         session.last_at = at if session.last_at is None else max(session.last_at, at)
         session.is_offline = False
     stays = None if session.is_live else 3 * device.poll_seconds + device.deadline_seconds

@@ -139,13 +139,18 @@ async def find_cells(
     loop = asyncio.get_running_loop()
     poll = _Poll(address, memory, habits or Habits(), loop.time())
     found = 0
-    with suppress(TimeoutError, SnmpError, OSError, ReadFailed):
+    try:
         async with asyncio.timeout(deadline):
             host = await _resolved(address)
             await poll.open(host, min(deadline * _PATIENCE, _LONGEST_PATIENCE_SECONDS))
             for column, cells in columns.items():
                 if memory.absent.keys() >= set(cells):
                     found += poll.place(cells, column, await poll.rows(column) or [])
+    except (TimeoutError, SnmpError, OSError, ReadFailed):
+        pass  # what was found until then is found
+    except BaseException as panic:
+        if not is_panic(panic):
+            raise
     poll.session = None
     return found
 

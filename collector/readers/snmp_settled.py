@@ -6,7 +6,6 @@ whose session begins with a question of its own.
 """
 
 import asyncio
-from contextlib import nullcontext
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -36,11 +35,10 @@ async def ask_settled(
     as its counter says, or the answer is None.
     """
     question = _question(refs, size)
-    # One request needs no deadline beside its own.
-    limit = asyncio.timeout(deadline) if len(question.requests) > 1 else nullcontext()
     values: dict[Ref, RawValue] = {}
     try:
-        async with limit:
+        # For one request too: its own patience begins anew with each answer to something else.
+        async with asyncio.timeout(deadline):
             session = SnmpSession(
                 address.host,
                 port=address.port,
@@ -70,11 +68,13 @@ async def ask_settled(
 
 
 def is_panic(error: BaseException) -> bool:
-    """Tell whether the decoder, written in Rust, panicked over a malformed datagram.
+    """Tell whether the decoder, written in Rust, gave up on a malformed datagram.
 
-    That exception is no Exception and has no name that could be imported.
+    It panics, which is no Exception and has no name that could be imported, or says so by a plain
+    RuntimeError instead of an SnmpError.
     """
-    return type(error).__name__ == "PanicException"
+    name = type(error).__name__
+    return name == "PanicException" or (name == "RuntimeError" and "PySnmp" in str(error))
 
 
 @lru_cache(maxsize=4096)

@@ -155,7 +155,15 @@ def test_who_a_device_is_comes_with_its_nominal_values_for_the_next_reading():
     assert arrival.reading is None
     assert arrival.profile == "ridethrough-json"
     times = [f"2026-03-02T08:00:{n:02}Z" for n in (10, 20)] + ["2026-03-03T08:00:11Z"]
-    told = [hear("reading", reading({"ups.load": 1}, at), session=session) for at in times]
+    told = [
+        hear(
+            "reading",
+            reading({"ups.load": 1}, at),
+            session=session,
+            at=datetime.fromisoformat(at),
+        )
+        for at in times
+    ]
     assert ["ups_power_nominal" in one.reading.points for one in told] == [True, False, True]
     assert "battery_charge" not in told[0].reading.points
 
@@ -227,3 +235,13 @@ def test_no_document_raises(kind, document):
 @given(kind=st.sampled_from(["reading", "identity", "availability"]), payload=st.binary())
 def test_no_payload_raises(kind, payload):
     assert hear(kind, payload).device_key == "u1"
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "2026-03-02T09:00:00Z"])
+def test_a_clock_far_ahead_neither_breaks_a_message_nor_what_comes_after(at):
+    session = Session()
+    hear("identity", {"points": {"ups.power.nominal": 3000}}, session=session)
+    wrong = hear("reading", reading({"ups.load": 5}, at), session=session)
+    assert wrong.reading.observed_at.isoformat().startswith(at[:19])
+    right = hear("reading", reading({"ups.load": 6}), session=session)
+    assert right.reading.points == {"ups_load": 6.0, "ups_power_nominal": 3000.0}

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import random
 import socket
 
 import pytest
@@ -216,3 +217,42 @@ def test_credentials_stay_out_of_failures():
     with pytest.raises(ReadFailed) as failed:
         asyncio.run(snmp.read(address, [NAME], deadline=0.3, memory=CardMemory()))
     assert "tulip" not in f"{failed.value!r} {failed.value}"
+
+
+class Garbling(Agent):
+    """Answers properly, save for some bytes."""
+
+    def answer(self, datagram):
+        garbled = []
+        for proper in super().answer(datagram):
+            reply = bytearray(proper)
+            for _ in range(self.chance.choice((1, 1, 2, 3))):
+                reply[self.chance.randrange(len(reply))] = self.chance.randrange(256)
+            garbled.append(bytes(reply))
+        return garbled
+
+
+def test_answers_with_any_bytes_wrong_surprise_nobody():
+    """On some the decoder, written in Rust, panics: that is no Exception, and must not pass."""
+    column = f"{BASE}.200.1.2"
+    agent = Garbling(OBJECTS | {f"{column}.1.0": Typed("integer", 230)})
+
+    async def run():
+        failures, found = 0, 0
+        async with serving(agent) as port:
+            address = SnmpAddress("127.0.0.1", port, "2c")
+            for seed in range(80):
+                agent.chance = random.Random(seed)
+                memory = CardMemory(absent={f"{column}.1": float("inf")})
+                found += await snmp.find_cells(
+                    address, {column: [f"{column}.1"]}, deadline=0.1, memory=memory
+                )
+                try:
+                    await snmp.read(address, [NAME], deadline=0.1, memory=CardMemory())
+                except ReadFailed:
+                    failures += 1
+        return failures, found
+
+    failures, found = asyncio.run(run())
+    assert 0 < failures < 80
+    assert found < 80

@@ -86,3 +86,41 @@ def test_a_settled_card_that_goes_wrong_fails_as_any_other(habit, kind):
         polls(card(**habit), OIDS, memory)
     assert failed.value.kind is kind
     assert memory.settled is None
+
+
+class Chatterbox(asyncio.DatagramProtocol):
+    """Answers each question again and again, never the one that was asked."""
+
+    def connection_made(self, transport):
+        self.transport, self.talking = transport, []
+
+    def datagram_received(self, data, address):
+        self.talking.append(asyncio.ensure_future(self.talk(data, address)))
+
+    async def talk(self, data, address):
+        at = data.index(b"\xa0") + 2  # the request's number follows the request's tag and length
+        length = data[at + 1]
+        other = data[: at + 2] + bytes(length - 1) + b"\x01" + data[at + 2 + length :]
+        while True:
+            self.transport.sendto(other.replace(b"\xa0", b"\xa2", 1), address)
+            await asyncio.sleep(0.02)
+
+
+def test_a_card_that_never_stops_talking_of_something_else_is_left_at_the_deadline():
+    async def run():
+        loop = asyncio.get_running_loop()
+        transport, talker = await loop.create_datagram_endpoint(
+            Chatterbox, local_addr=("127.0.0.1", 0)
+        )
+        address = SnmpAddress("127.0.0.1", transport.get_extra_info("sockname")[1], "2c")
+        memory = CardMemory(settled=OIDS[:1])
+        try:
+            async with asyncio.timeout(30):
+                with pytest.raises(ReadFailed):
+                    await snmp.read(address, OIDS[:1], deadline=0.5, memory=memory)
+        finally:
+            for talking in talker.talking:
+                talking.cancel()
+            transport.close()
+
+    asyncio.run(run())
