@@ -21,13 +21,13 @@ from service_api.work_orders.operations import Report, UsedPart
 from service_api.work_orders.schemas import (
     Assignment,
     Cancelling,
-    Closing,
     NewOrder,
     Order,
     OrderEvent,
     OrderLine,
     OrderQuery,
     Used,
+    WorkReport,
 )
 from service_api.work_orders.undoing import undo
 
@@ -108,7 +108,7 @@ def arrive_at_work_order(user: Staff, connection: Transaction, now: Now, order_i
 
 @api.post("/{order_id}/close")
 def close_work_order(
-    user: Staff, connection: Transaction, now: Now, order_id: int, body: Closing
+    user: Staff, connection: Transaction, now: Now, order_id: int, body: WorkReport
 ) -> Order:
     """Finish an order: report, parts, and with a closing code the ticket."""
     report = Report(

@@ -126,7 +126,7 @@ class Used(Strict):
     quantity: Annotated[int, Field(ge=1, le=1_000)]
 
 
-class Closing(Strict):
+class WorkReport(Strict):
     """The engineer's report; a closing code finishes the ticket as well."""
 
     report: Annotated[str, Field(min_length=1, max_length=10_000)]

@@ -100,3 +100,11 @@ def test_the_scripted_interfaces_are_all_there(document: dict):
         for one in document["paths"]["/api/v1/devices/{device_id}/telemetry"]["get"]["parameters"]
     }
     assert {"from", "to", "points", "resolution"} <= parameters
+
+
+def test_no_two_schemas_share_a_name(document: dict):
+    """A client generator makes a class of each title; the second of a name would be lost."""
+    schemas = document["components"]["schemas"]
+    titles = [schema.get("title", name) for name, schema in schemas.items()]
+    assert len(titles) == len(set(titles))
+    assert not [name for name in schemas if "__" in name]
