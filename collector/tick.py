@@ -215,12 +215,15 @@ def _look_again(
 
 
 def watch_collectors(connection: Connection, *, now: datetime) -> None:
-    """Keep one incident for each group with devices but no live collector."""
+    """Keep one incident for each group with devices but no live collector.
+
+    One that stopped as asked may be on its way back: it is missed only as late as one that died.
+    """
     for group, is_alive in connection.execute(
         """
         SELECT d.collector_group, EXISTS (
             SELECT FROM collector c WHERE c.collector_group = d.collector_group
-            AND c.stopped_at IS NULL AND c.beat_at >= %s)
+            AND c.beat_at >= %s)
         FROM (SELECT DISTINCT collector_group FROM device WHERE enabled) d
         ORDER BY d.collector_group
         """,
@@ -249,7 +252,13 @@ def _stands(
     """Open or close an incident of the service's own."""
     if holds:
         open_incident(
-            connection, subject=subject, cause=cause, site_id=None, customer_id=None, at=now
+            connection,
+            subject=subject,
+            cause=cause,
+            site_id=None,
+            customer_id=None,
+            at=now,
+            now=now,
         )
         return
     for (incident_id,) in connection.execute(

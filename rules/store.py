@@ -111,8 +111,8 @@ def record(
     alarm_ids = dict(remembered.alarm_ids)
     raised: list[OpenAlarm] = []
     for wave in _waves(judged.changes):
-        raised += _raise_alarms(connection, wave, places, alarm_ids)
-        _step_alarms(connection, wave, places, alarm_ids)
+        raised += _raise_alarms(connection, wave, places, alarm_ids, now)
+        _step_alarms(connection, wave, places, alarm_ids, now)
     standing_ids = {
         key: alarm_ids[key]
         for key, state in judged.states.items()
@@ -120,7 +120,7 @@ def record(
     }
     new = [alarm for alarm in raised if standing_ids.get(alarm.key) == alarm.id]
     ready = _inhibit(connection, judged, standing_ids, new, rules, now)
-    ready = _join_incidents(connection, ready, places, rules)
+    ready = _join_incidents(connection, ready, places, rules, now)
     _keep_states(connection, judged, alarm_ids)
     return ready
 
@@ -167,6 +167,7 @@ def _raise_alarms(
     wave: Iterable[_Move],
     places: Mapping[int, DevicePlace],
     alarm_ids: dict[Key, int],
+    now: datetime,
 ) -> list[OpenAlarm]:
     """Open an alarm for each; one that stands already, its memory lost, is taken up again."""
     moves = {move.key: move for move in wave if move.step.change is Change.RAISED}
@@ -212,10 +213,7 @@ def _raise_alarms(
     )
     tell(
         connection,
-        [
-            ("alarm.raised", places[alarm.device_id].customer_id, alarm.id, alarm.raised_at)
-            for alarm in raised
-        ],
+        [("alarm.raised", places[alarm.device_id].customer_id, alarm.id, now) for alarm in raised],
     )
     return raised + standing
 
@@ -225,6 +223,7 @@ def _step_alarms(
     wave: Iterable[_Move],
     places: Mapping[int, DevicePlace],
     alarm_ids: Mapping[Key, int],
+    now: datetime,
 ) -> None:
     moves = [m for m in wave if m.step.change is not Change.RAISED and m.key in alarm_ids]
     if not moves:
@@ -256,7 +255,7 @@ def _step_alarms(
                 "alarm.cleared",
                 places[m.judgement.device_id].customer_id,
                 alarm_ids[m.key],
-                m.step.at,
+                now,
             )
             for m in moves
             if m.step.change is Change.CLEARED
@@ -315,6 +314,7 @@ def _join_incidents(
     ready: Sequence[OpenAlarm],
     places: Mapping[int, DevicePlace],
     rules: Mapping[str, Rule],
+    now: datetime,
 ) -> list[OpenAlarm]:
     """Give each alarm with a cause the one open incident of its site and cause."""
     wanted: dict[tuple[str, str], list[OpenAlarm]] = defaultdict(list)
@@ -333,6 +333,7 @@ def _join_incidents(
             site_id=place.site_id,
             customer_id=place.customer_id,
             at=first.raised_at,
+            now=now,
         )
         joined.update((alarm.id, incident_id) for alarm in alarms)
     if joined:
@@ -352,8 +353,9 @@ def open_incident(
     site_id: int | None,
     customer_id: int | None,
     at: datetime,
+    now: datetime,
 ) -> int:
-    """Return the open incident of a subject and cause, opening it if there is none.
+    """Return the open incident of a subject and cause, opening it `at` if there is none.
 
     Holds a share lock on it until the transaction ends, so that `settle` cannot close it meanwhile.
     """
@@ -377,7 +379,7 @@ def open_incident(
             (subject, cause, site_id, customer_id, at),
         ).fetchone()
         if row is not None:
-            tell(connection, [("incident.opened", customer_id, int(row[0]), at)])
+            tell(connection, [("incident.opened", customer_id, int(row[0]), now)])
             return int(row[0])
 
 
@@ -436,7 +438,10 @@ def _log(connection: Connection, events: Sequence[tuple[int, datetime, str, str]
 
 
 def tell(connection: Connection, changes: Sequence[tuple[str, int | None, int, datetime]]) -> None:
-    """Append outbox rows (topic, customer, ref, instant) and wake who listens after the commit."""
+    """Append outbox rows (topic, customer, ref, now) and wake who listens after the commit.
+
+    The instant is that of telling, by our clock: readers look for what came in meanwhile by it.
+    """
     if not changes:
         return
     connection.execute(

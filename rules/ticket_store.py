@@ -42,7 +42,8 @@ def ticket_alarms(
     """See that each alarm that calls for a ticket has one.
 
     An open ticket of the same failure mode (or incident) takes the alarm in; one closed within the
-    reopen window is opened again; else a new one is opened with its entitlement and deadline.
+    reopen window is opened again; else a new one is opened with its entitlement and deadline. The
+    deadlines count from `now`, when it became known, however long ago the device says it began.
     """
     wanting = [alarm for alarm in ready if rules[alarm.rule_key].ticket is not None]
     if not wanting:
@@ -63,7 +64,7 @@ def ticket_alarms(
                     criticality=place.criticality,
                     incident_id=alarm.incident_id,
                     alarm_id=alarm.id,
-                    raised_at=alarm.raised_at,
+                    opened_at=now,
                     reason=alarm.reason,
                 ),
                 alarm,
@@ -295,7 +296,7 @@ def settle(connection: Connection, *, now: datetime) -> int:
             (now, incident_id),
         ).fetchone()
         if row is not None:
-            tell(connection, [("incident.closed", row[0], incident_id, row[1])])
+            tell(connection, [("incident.closed", row[0], incident_id, now)])
             changed += 1
     for (ticket_id,) in connection.execute(
         """
@@ -322,6 +323,6 @@ def settle(connection: Connection, *, now: datetime) -> int:
         ).fetchone()
         if row is not None:
             log_ticket(connection, ticket_id, "condition_cleared", ENGINE, row[1])
-            tell(connection, [("ticket.condition_cleared", row[0], ticket_id, row[1])])
+            tell(connection, [("ticket.condition_cleared", row[0], ticket_id, now)])
             changed += 1
     return changed

@@ -92,7 +92,7 @@ def draft(
     criticality: str,
     incident_id: int | None,
     alarm_id: int,
-    raised_at: datetime,
+    opened_at: datetime,
     reason: Mapping[str, Any],
 ) -> TicketDraft:
     """Draft the ticket that `rule` asks for; the rule must have ticket work."""
@@ -111,7 +111,7 @@ def draft(
         title_zh=f"{device_name}：{rule.title_zh}",
         severity=rule.severity,
         priority=priority(impact=work.impact, urgency=work.urgency, criticality=criticality),
-        opened_at=raised_at,
+        opened_at=opened_at,
         reason={**ticket_reason(rule, reason), "alarm_id": alarm_id},
         skills=work.skills,
         part_kinds=work.part_kinds,

@@ -243,11 +243,14 @@ def _every(seconds: float, work: Callable[[], object]) -> Callable[[threading.Ev
 def _drain(take: Callable[[], bool]) -> Callable[[threading.Event], None]:
     """Take one after the other while there is something, then look again twice a second."""
 
-    def all_there_is() -> None:
-        while take():
-            pass
+    def run(stop: threading.Event) -> None:
+        def all_there_is() -> None:
+            while not stop.is_set() and take():
+                pass
 
-    return _every(IDLE_SECONDS, all_there_is)
+        _every(IDLE_SECONDS, all_there_is)(stop)
+
+    return run
 
 
 @contextmanager

@@ -181,3 +181,20 @@ def test_a_stale_alarm_closed_by_hand_while_its_unit_speaks_again_is_not_lost(se
         )
         == 1
     )
+
+
+def test_what_is_acknowledged_is_committed_by_then(service, database, admin):
+    units = register(database.admin_dsn, devices=3)
+    seen_by_others = []
+    service.ingest.store(
+        [
+            replace(
+                service.arrive(ups, HEALTHY),
+                acknowledge=lambda: seen_by_others.append(
+                    admin.execute("SELECT count(*) FROM telemetry").fetchone()[0]
+                ),
+            )
+            for ups in units
+        ]
+    )
+    assert seen_by_others == [3, 3, 3]

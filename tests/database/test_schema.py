@@ -236,3 +236,23 @@ def test_one_open_ticket_for_a_device_and_failure_mode_is_the_databases_word(dat
         admin.execute(insert, (ups,))
         with pytest.raises(errors.UniqueViolation):
             admin.execute(insert, (ups,))
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["alarm_event", "ticket_event", "ticket_alarm", "work_order_event", "stock_move", "alarm"],
+)
+def test_neither_role_can_delete_what_happened(database, table):
+    for dsn in (database.api_dsn, database.ingest_dsn):
+        with psycopg.connect(dsn) as connection:
+            connection.execute("SELECT set_config('ridethrough.scope', 'all', true)")
+            with pytest.raises(errors.InsufficientPrivilege):
+                connection.execute(f"DELETE FROM {table}")
+
+
+def test_one_open_incident_for_a_site_and_cause_is_the_databases_word(database):
+    insert = "INSERT INTO incident (subject, cause, opened_at) VALUES ('site:1', 'x', now())"
+    with psycopg.connect(database.admin_dsn) as admin:
+        admin.execute(insert)
+        with pytest.raises(errors.UniqueViolation):
+            admin.execute(insert)

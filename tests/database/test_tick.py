@@ -281,3 +281,32 @@ def test_a_tick_takes_each_unit_once(service, database):
     service.clock.advance(120)
     service.beat()
     assert ticking.tick(service.pool, service.rules, now=service.clock.now) == 501
+
+
+def test_a_deadline_counts_from_when_the_fault_became_known_not_from_a_slow_clock(
+    service, database
+):
+    (ups,) = register(database.admin_dsn)
+    service.beat()
+    for minute in range(3):
+        at = START - timedelta(hours=2) + timedelta(minutes=minute)
+        service.ingest.store(
+            [service.arrive(ups, {"alarm_fan_fault": True}, observed_at=at, valid=90)]
+        )
+        service.run(60, step=60)
+    assert service.one("SELECT raised_at FROM alarm") < START - timedelta(hours=1)
+    (opened_at, respond_by_at) = service.rows("SELECT opened_at, respond_by_at FROM ticket")[0]
+    assert opened_at >= START
+    assert respond_by_at is None or respond_by_at > opened_at
+    assert service.one("SELECT min(at) FROM outbox") >= START
+
+
+def test_a_collector_that_stopped_as_asked_is_missed_only_when_it_stays_away(service, database):
+    register(database.admin_dsn)
+    service.beat()
+    with service.pool.connection() as connection:
+        connection.execute("UPDATE collector SET stopped_at = beat_at")
+    service.run(29, step=29, beat=False)
+    assert service.rows("SELECT cause FROM incident") == []
+    service.run(5, step=5, beat=False)
+    assert service.rows("SELECT cause FROM incident") == [("collector_down",)]

@@ -235,6 +235,7 @@ def test_an_incident_and_its_end_are_told(database, pool, world):
             site_id=world.site,
             customer_id=world.customer,
             at=NOW,
+            now=NOW,
         )
         connection.execute(
             "INSERT INTO alarm (device_id, customer_id, site_id, rule_key, severity, state,"
