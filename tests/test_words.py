@@ -99,9 +99,10 @@ def test_every_profile_gives_only_points_of_the_vocabulary():
     for profile in profiles().values():
         names = set()
         for pattern in profile.points:
+            name = pattern
             for placeholder, line in LINES.items():
-                pattern = pattern.replace(placeholder, line)
-            names.add(pattern)
+                name = name.replace(placeholder, line)
+            names.add(name)
         for state in profile.states:
             for flags in (*state.codes.values(), *state.bits.values()):
                 names |= set(flags or ())
@@ -109,10 +110,7 @@ def test_every_profile_gives_only_points_of_the_vocabulary():
         for codes in profile.alarms.codes.values() if profile.alarms else ():
             for flags in codes.values():
                 names |= set(flags)
-        unknown = {
-            name
-            for name in names - BY_NAME.keys() - set(EXTRA_FLAGS) - EXTRA_POINTS.keys()
-        }
+        unknown = names - BY_NAME.keys() - set(EXTRA_FLAGS) - EXTRA_POINTS.keys()
         assert unknown == set(), profile.name
         checked += len(names)
     assert checked > 200
