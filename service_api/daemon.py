@@ -38,6 +38,7 @@ from rules.live import LiveRules
 from service_api.app import create_app, end_streams
 from service_api.consumers import HANDLERS
 from service_api.database import open_pool, require_current_schema
+from service_api.interpreter import tune
 from service_api.jobs import jobs
 from service_api.notifications.sending import deliver_one
 from service_api.outbox import take_one
@@ -136,6 +137,7 @@ def daemon(
 
     `share` of `of` is this process's part of the devices that are polled.
     """
+    tune()
     made: list[Role] = []
     pools: list[ConnectionPool] = []
     if set(roles) - {"api"}:
