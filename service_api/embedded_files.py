@@ -10,12 +10,15 @@ import json
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
 SECRETS = ("superuser", "owner", "ingest", "api", "mqtt", "session")
 """The generated passwords: four of PostgreSQL's logins, the broker's, the web sessions' key."""
+
+_OWNER_SECONDS = 1.0
 
 
 class EmbeddedFailed(Exception):
@@ -65,10 +68,19 @@ def own_directory(data_dir: Path) -> IO[str]:
     """Lock a data directory until the returned file is closed or the process ends."""
     lock = os.fdopen(open_private(data_dir / "owner.lock", os.O_RDWR), "r+")
     if not try_lock(lock.fileno()):
-        owner = lock.read().strip() or "unknown"
+        owner = _owner_of(lock)
         lock.close()
         raise EmbeddedFailed(f"{data_dir} is in use by another ridethrough (process {owner})")
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()
     return lock
+
+
+def _owner_of(lock: IO[str]) -> str:
+    """Return the process that holds the lock, which writes its number right after taking it."""
+    until = time.monotonic() + _OWNER_SECONDS
+    while not (owner := lock.read().strip()) and time.monotonic() < until:
+        time.sleep(0.02)
+        lock.seek(0)
+    return owner or "unknown"
