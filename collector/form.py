@@ -5,7 +5,8 @@ compiling a profile for a given device is `collector.plan`; values are converted
 `collector.convert`.
 """
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -246,6 +247,30 @@ class ReadBlock(_Strict):
     block_limit: int = Field(100, ge=1, le=125)
 
 
+class Trap(NamedTuple):
+    """What a notification tells: its name, and the flag that it raises or lowers, if any.
+
+    `flag` is "*" where the notification names the alarm itself, in an alarm object's OID.
+    """
+
+    name: str
+    raises: bool | None = None
+    flag: str | None = None
+
+
+def _trap(text: object) -> object:
+    """Read `upsOnBattery +status.on_battery`, `powerRestored -status.on_battery` or `coldStart`."""
+    if not isinstance(text, str):
+        return text
+    found = re.fullmatch(r"(\w+)(?: ([+-])(\*|[a-z]+\.[a-z_]+))?", text)
+    if found is None:
+        raise ValueError("write a trap as NAME, NAME +FLAG or NAME -FLAG")
+    name, sign, flag = found.groups()
+    if flag not in (None, "*") and kind_of(flag) is not Kind.FLAG:
+        raise ValueError(f"{flag!r} is no flag of the vocabulary")
+    return Trap(name, None if sign is None else sign == "+", flag)
+
+
 class Title(_Strict):
     """The family's name for people."""
 
@@ -253,8 +278,14 @@ class Title(_Strict):
     zh: str
 
 
+TrapPrefix = Annotated[str, Field(pattern=r"^1(\.\d+)+$")]
+
+
 class Profile(_Strict):
-    """A device family: how it is recognized, asked and understood."""
+    """A device family: how it is recognized, asked and understood.
+
+    `traps` are the notifications by prefix and last arc, the zero arc between them left out.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: Title
@@ -268,6 +299,7 @@ class Profile(_Strict):
     points: dict[str, Numbers] = {}
     states: list[State] = []
     alarms: AlarmTable | None = None
+    traps: dict[TrapPrefix, dict[int, Annotated[Trap, BeforeValidator(_trap)]]] = {}
     every_point: str | None = Field(None, pattern=r"\{name\}")
     missing_texts: list[str] = []
     missing_ones: bool = False
