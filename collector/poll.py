@@ -93,6 +93,22 @@ class PollLoop:
                 self._timer.cancel()
             await self._end_running()
 
+    def poke(self, device_id: int) -> None:
+        """Poll a device at once, since it may have news; to be called in the loop's thread.
+
+        However often it is poked, it is not polled for it more often than a unit on battery. What
+        comes meanwhile makes one more poll, since a card may speak before its values say the same.
+        """
+        polled = self._fleet.get(device_id)
+        if polled is None or self._is_stopping:
+            return
+        self.counters.pokes += 1
+        if polled.task is not None:
+            polled.is_poked = True
+        elif polled.hasten(asyncio.get_running_loop().time()):
+            self._push(polled, polled.due)
+            self._dispatch()
+
     async def poll_once(self, device: KnownDevice) -> Arrival:
         """Poll one device now, out of turn, and hand over what came; raise ReadFailed."""
         polled = self._fleet.get(device.device_id)
@@ -164,12 +180,13 @@ class PollLoop:
             if len(self._running) >= self._in_flight:
                 self._is_full = True
                 break
-            polled = heapq.heappop(heap)[2]
-            if polled.is_gone:
-                continue
+            at, _, polled = heapq.heappop(heap)
+            if polled.is_gone or polled.task is not None or at != polled.due:
+                continue  # left, or poked since: what it is due at stands elsewhere in the heap
             is_meeting = polled.plan is None
             if is_meeting and self._meeting * _MEETING_SHARE >= self._in_flight:
-                self._push(polled, now + _MEETING_LATER_SECONDS)
+                polled.due = now + _MEETING_LATER_SECONDS
+                self._push(polled, polled.due)
                 continue
             self._running.add(polled)
             self._meeting += is_meeting
@@ -224,6 +241,8 @@ class PollLoop:
             now = asyncio.get_running_loop().time()
             polled.due, skipped = next_due(polled.due, polled.wait, now)
             self.counters.skipped_ticks += skipped
+            if polled.is_poked:
+                polled.hasten(now)
             self._push(polled, polled.due)
         if self._is_full or self._timer is None or self._heap[0][0] < self._timer.when():
             self._dispatch()

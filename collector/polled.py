@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from typing import Protocol
 
 from collector.address import Address, SnmpAddress, parse_address
@@ -20,7 +21,7 @@ from collector.marks import decode_identity
 from collector.plan import Plan
 from collector.probe import Met
 from collector.raw import CardMemory, Failure, Habits, RawReply, ReadFailed, Ref
-from collector.schedule import rhythm, wait_after
+from collector.schedule import FAST_SECONDS, rhythm, wait_after
 from collector.store import KnownDevice
 from rules.facts import Identity, Reading, Rejection, Source, Value
 from rules.points import POINTS, Pace
@@ -78,6 +79,7 @@ class PollCounters:
     failures: Counter[str] = field(default_factory=Counter)
     rejections: Counter[str] = field(default_factory=Counter)
     skipped_ticks: int = 0
+    pokes: int = 0
     queue_full: int = 0
     dropped_at_stop: int = 0
     devices: int = 0
@@ -98,7 +100,11 @@ class Tools:
 
 @dataclass(slots=True, eq=False)
 class PolledDevice:
-    """A device between its polls; `due` and `full_due` are the loop's time."""
+    """A device between its polls; `due`, `full_due` and `poked_at` are the loop's time.
+
+    `poked_at` is when it was, or is to be, polled because it may have news; `is_poked` says that
+    there may be more since the poll under way began.
+    """
 
     device: KnownDevice
     due: float
@@ -108,6 +114,8 @@ class PolledDevice:
     memory: CardMemory | None = None
     slow: Mapping[str, Value] = field(default_factory=dict)
     full_due: float = 0.0
+    poked_at: float = -inf
+    is_poked: bool = False
     uptime: int = 0
     failures: int = 0
     failing_since: datetime | None = None
@@ -125,6 +133,15 @@ class PolledDevice:
     def wait(self) -> float:
         """The seconds until the next poll, longer while polls fail."""
         return wait_after(self.failures, self.interval) if self.failures else self.interval
+
+    def hasten(self, now: float) -> bool:
+        """Make it due because it may have news; return whether that is sooner than it was."""
+        self.is_poked = False
+        at = max(now, self.poked_at + FAST_SECONDS)
+        if at >= self.due:
+            return False
+        self.due = self.poked_at = at
+        return True
 
     def change(self, device: KnownDevice) -> None:
         """Take over a changed record; a device that is elsewhere or another is met again."""

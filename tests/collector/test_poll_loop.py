@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -119,6 +120,7 @@ class Fleet:
                 read=self.read,
                 first_meet=self.meet,
             )
+            self.poll_loop = poll_loop
             await poll_loop.run(stop)
             return poll_loop.counters
 
@@ -407,3 +409,41 @@ def test_first_meetings_leave_room_for_the_others():
     fleet.values = {one.address: long_meeting for one in strange}
     fleet.poll(300, in_flight=20, then={100: lambda: setattr(fleet, "devices", known + strange)})
     assert {gap for one in known for gap in fleet.gaps(one)} == {30}
+
+
+def test_a_poked_device_is_polled_at_once_and_a_storm_costs_one_poll_more():
+    fleet = Fleet([device(poll_seconds=300.0)])
+    storm = {100.0 + n / 1000: lambda: fleet.poll_loop.poke(1) for n in range(1000)}
+    counters = fleet.poll(180, then=storm)
+    assert counters.pokes == 1000
+    met_at, *poked = fleet.asked[fleet.devices[0].address]
+    assert met_at < 61
+    assert [round(at, 2) for at in poked] == [100.0, 105.0]
+
+
+def test_after_a_poke_the_rhythm_goes_on():
+    fleet = Fleet([device(poll_seconds=30.0)])
+    began = fleet.devices[0].device_id * 0.618_033_988_749_894_9 * 30
+    fleet.poll(150, then={began + 50: lambda: fleet.poll_loop.poke(1)})
+    assert fleet.gaps(fleet.devices[0]) == [30, 20, 30, 30]
+
+
+def test_a_device_that_backed_off_is_polled_at_once_when_poked():
+    fleet = Fleet([device()], {device().address: ReadFailed(Failure.TIMEOUT, "silent")})
+    tried = []
+
+    def recover():
+        fleet.values.clear()
+        tried.append(len(fleet.arrivals))
+        fleet.poll_loop.poke(1)
+
+    fleet.poll(500, then={400: recover})
+    assert tried == [0]
+    assert fleet.arrivals[0].reading.observed_at < START + timedelta(seconds=401)
+
+
+def test_a_poke_for_a_device_of_somebody_else_does_nothing():
+    fleet = Fleet([device()])
+    counters = fleet.poll(70, then={40: lambda: fleet.poll_loop.poke(77)})
+    assert counters.pokes == 0
+    assert fleet.gaps(fleet.devices[0]) == [30]
