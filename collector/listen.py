@@ -1,7 +1,7 @@
-"""Listen to a broker: every message becomes an arrival, acknowledged after its commit.
+"""Listen to a broker: messages become arrivals, acknowledged after their commit.
 
-Here live the connection, who the devices are, and back-pressure. What a message means is
-`collector.readers.mqtt`; storing is ingest's.
+Here live the connection, the subscriptions and back-pressure. What is listened for, and what a
+message means, is an `Ear`'s, such as `collector.ear`; storing is ingest's.
 
 The session outlives the process: the client id is fixed and the broker keeps what arrives
 meanwhile, in order. A message is acknowledged only by `Arrival.acknowledge`, so what was not
@@ -13,13 +13,12 @@ the Receive Maximum with MQTT 5, at its own limit or TCP's with 3.1.1.
 import logging
 import ssl
 import threading
-import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -30,9 +29,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from collector.address import AddressInvalid, MqttAddress, parse_address
 from collector.arrival import Arrival, Offer
-from collector.profile import profiles
-from collector.readers.mqtt import FILTERS, Message, Session, parse_topic, understand
-from collector.store import BEAT_SECONDS, KnownDevice
+from collector.readers.mqtt import Message
+from collector.store import BEAT_SECONDS
 from rules.facts import Rejection
 
 log = logging.getLogger(__name__)
@@ -46,13 +44,46 @@ SESSION_SECONDS = 7 * 86_400
 KEEPALIVE_SECONDS = 60
 LONGEST_RECONNECT_SECONDS = 30
 
-_REFRESH_SECONDS = 60.0
-_REFRESH_ON_MISS_SECONDS = 5.0
 _QUEUE_FULL_SECONDS = 0.05
-_LOAD_AGAIN_SECONDS = 1.0
-_STRANGER_AGAIN_SECONDS = 3_600.0
-_MOST_STRANGERS = 10_000
+_TEND_SECONDS = 0.1
+_FILTERS_A_PACKET = 100
 _QOS = 1
+
+Say = Callable[[str, bytes], None]
+"""Publishes a message (topic, payload) with QoS 0, if there is a connection."""
+
+
+class EarStopped(Exception):
+    """The ear was told to stop while it waited; the message is not acknowledged."""
+
+
+class Ear(Protocol):
+    """What a listener listens for, and what it makes of it.
+
+    `hear` and `tend` never run at the same time; the others may run beside them.
+    """
+
+    def start(self) -> None:
+        """Make ready before the first message."""
+
+    def stop(self) -> None:
+        """Let a waiting `hear` raise EarStopped."""
+
+    def refresh(self) -> None:
+        """Learn anew what to listen for, when that is due; called ten times a second."""
+
+    def filters(self) -> frozenset[str]:
+        """Return the topic filters wanted now; the same object while nothing changed."""
+
+    def hear(self, message: Message) -> Sequence[Arrival] | None:
+        """Return what a message brings; it is acknowledged after all of it is committed.
+
+        An empty sequence acknowledges it at once; with None the ear keeps `message.acknowledge`
+        and puts it into a later arrival. May wait for what it needs to know.
+        """
+
+    def tend(self, say: Say) -> Sequence[Arrival]:
+        """Return arrivals that became due as time passed; called ten times a second."""
 
 
 @dataclass(slots=True)
@@ -71,17 +102,18 @@ class ListenCounters:
 class Listener:
     """Listens from `start` to `stop`; the callbacks run in its own threads.
 
-    `url` is mqtt://USER:PASSWORD@HOST:PORT or mqtts://…; `version` 5, or 3 for MQTT 3.1.1. `load`
-    returns the devices that are listened to; it is asked at most every 5 s. `on_alive` is called
-    every 10 s while the broker delivers to us. Stop the listener before ingest: what is not
-    acknowledged by then comes again.
+    `url` is mqtt://USER:PASSWORD@HOST:PORT or mqtts://…; `version` 5, or 3 for MQTT 3.1.1; `tls`
+    is how the broker proves itself and we to it. `on_alive` is called every 10 s while the broker
+    delivers to us. `leftovers` are filters that an earlier life may have left in the session: those
+    not wanted any more are given up. Stop the listener before ingest: what is not acknowledged by
+    then comes again.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        load: Callable[[], Sequence[KnownDevice]],
+        ear: Ear,
         offer: Offer,
         now: Callable[[], datetime],
         client_id: str,
@@ -89,28 +121,29 @@ class Listener:
         on_alive: Callable[[], None] | None = None,
         receive_maximum: int = RECEIVE_MAXIMUM,
         tls: ssl.SSLContext | None = None,
+        leftovers: Iterable[str] = (),
     ) -> None:
         self.counters = ListenCounters()
         self._broker = _broker_at(url)
-        self._load = load
+        self._ear = ear
         self._offer = offer
         self._now = now
         self._is_v5 = version == 5
         self._on_alive = on_alive
         self._receive_maximum = receive_maximum
-        self._devices: dict[str, KnownDevice] = {}
-        self._refresh_at = self._refresh_on_miss_at = 0.0
-        self._load_failed = False
-        self._sessions: dict[str, Session] = {}
-        self._strangers: OrderedDict[str, float] = OrderedDict()
+        self._leftovers = frozenset(leftovers)
+        self._hearing = threading.Lock()
         self._lock = threading.Lock()
         self._generation = 0
         self._has_connection = False
         self._is_subscribed = False
         self._has_subscribed_before = False
+        self._wanted: frozenset[str] | None = None
+        self._subscribed: set[str] = set()
+        self._asked: dict[int, tuple[str, ...]] = {}
         self._failure_told = False
         self._stopping = threading.Event()
-        self._beating: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._client = self._made_client(client_id, tls)
 
     @property
@@ -120,7 +153,7 @@ class Listener:
 
     def start(self) -> None:
         """Connect in the background, again and again until it succeeds."""
-        profiles()  # read before the first message rather than while it waits
+        self._ear.start()
         broker = self._broker
         properties = None
         if self._is_v5:
@@ -133,21 +166,23 @@ class Listener:
             broker.host, broker.port, KEEPALIVE_SECONDS, clean_start=False, properties=properties
         )
         self._client.loop_start()
+        self._run("listener-tend", self._tend)
         if self._on_alive is not None:
-            self._beating = threading.Thread(
-                target=self._beat, args=(self._on_alive,), name="listener-beat", daemon=True
-            )
-            self._beating.start()
+            self._run("listener-beat", partial(self._beat, self._on_alive))
 
     def stop(self) -> None:
         """Take leave of the broker, which keeps the session, and end the threads."""
         self._stopping.set()
+        self._ear.stop()
         self._client.disconnect()
         self._client.loop_stop()
-        if self._beating is not None:
-            self._beating.join()
-            self._beating = None
+        while self._threads:
+            self._threads.pop().join()
         self._note_gone()
+
+    def _run(self, name: str, work: Callable[[], None]) -> None:
+        self._threads.append(threading.Thread(target=work, name=name, daemon=True))
+        self._threads[-1].start()
 
     # The connection
 
@@ -181,14 +216,15 @@ class Listener:
         with self._lock:
             self._generation += 1
             self._has_connection = self._is_subscribed = False
+            self._asked.clear()
 
     def _on_connect(
         self,
-        client: mqtt.Client,
-        _: object,
+        _: mqtt.Client,
+        __: object,
         flags: mqtt.ConnectFlags,
         reason: ReasonCode,
-        __: Properties | None,
+        ___: Properties | None,
     ) -> None:
         if reason.is_failure:
             hint = ""
@@ -199,30 +235,61 @@ class Listener:
         self.counters.connects += 1
         with self._lock:
             self._has_connection = True
-            # In a session that goes on, the subscriptions stand and nothing retained is new.
-            self._is_subscribed = flags.session_present and self._has_subscribed_before
-        if self._is_subscribed:
+            if not (flags.session_present and self._has_subscribed_before):
+                # Else the subscriptions stand and nothing retained is new.
+                self._subscribed = set(self._leftovers if flags.session_present else ())
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        """Ask the broker for what the ear wants and is not subscribed to; give up the rest."""
+        wanted = self._ear.filters()
+        with self._lock:
+            if not self._has_connection:
+                return
+            self._wanted = wanted
+            is_first = not self._has_subscribed_before
+            asked = {one for some in self._asked.values() for one in some}
+            # In our first session, what an earlier life subscribed to is asked again, so that the
+            # broker tells what is retained.
+            known = asked if is_first else self._subscribed | asked
+            for some in _packets(wanted - known):
+                mid = self._sent(some)
+                if mid is not None:
+                    self._asked[mid] = some
+            for some in _packets(self._subscribed - wanted):
+                self._client.unsubscribe(list(some))
+            self._subscribed &= wanted
+            is_done = not self._asked and not self._is_subscribed
+            if is_done:
+                self._is_subscribed = self._has_subscribed_before = True
+        if is_done:
             self._tell_connected()
-        elif self._is_v5:
-            client.subscribe([(one, SubscribeOptions(qos=_QOS)) for one in FILTERS])
-        else:
-            client.subscribe([(one, _QOS) for one in FILTERS])
+
+    def _sent(self, filters: tuple[str, ...]) -> int | None:
+        if self._is_v5:
+            return self._client.subscribe([(one, SubscribeOptions(qos=_QOS)) for one in filters])[1]
+        return self._client.subscribe([(one, _QOS) for one in filters])[1]
 
     def _on_subscribe(
         self,
         _: mqtt.Client,
         __: object,
-        ___: int,
+        mid: int,
         reasons: Sequence[ReasonCode],
-        ____: Properties | None,
+        ___: Properties | None,
     ) -> None:
-        refused = [one for one, reason in zip(FILTERS, reasons, strict=False) if reason.is_failure]
-        if refused:
-            self._tell_failure(f"lets us not subscribe to {', '.join(refused)}")
-            return
         with self._lock:
-            self._is_subscribed = self._has_subscribed_before = True
-        self._tell_connected()
+            asked = self._asked.pop(mid, ())
+            refused = [one for one, why in zip(asked, reasons, strict=False) if why.is_failure]
+            self._subscribed.update(asked)  # the refused too: asked again with the next session
+            is_done = not self._asked and not self._is_subscribed and len(refused) < len(asked)
+            if is_done:
+                self._is_subscribed = self._has_subscribed_before = True
+        if refused:
+            shown = ", ".join(refused[:3]) + (" …" if len(refused) > 3 else "")
+            self._tell_failure(f"lets us not subscribe to {shown}")
+        elif is_done:
+            self._tell_connected()
 
     def _on_connect_fail(self, *_: object) -> None:
         self._tell_failure("cannot be reached")
@@ -268,49 +335,68 @@ class Listener:
     def _on_message(self, _: mqtt.Client, __: object, message: mqtt.MQTTMessage) -> None:
         self.counters.messages += 1
         self.counters.redelivered += message.dup
-        acknowledge = None
+        acknowledge: Callable[[], None] | None = None
         if message.qos:
             # Bound to this connection: in a new session the same number is another message.
             acknowledge = partial(self._acknowledge, self._generation, message.mid, message.qos)
-        try:
-            arrival = self._understood(message)
-        except _Stopping:
-            return
-        except Exception as error:  # the loop's edge: raising would end the network thread
-            self.counters.errors += 1
-            log.exception("a message of %d bytes cannot be handled", len(message.payload))
-            arrival = _broken(error, self._now())
-        if arrival is None:
-            if acknowledge is not None:
-                acknowledge()
-            return
-        self._hand_over(replace(arrival, acknowledge=acknowledge))
+        with self._hearing:
+            try:
+                arrivals = self._ear.hear(self._heard(message, acknowledge))
+            except EarStopped:
+                return
+            except Exception as error:  # the loop's edge: raising would end the network thread
+                self.counters.errors += 1
+                log.exception("a message of %d bytes cannot be handled", len(message.payload))
+                arrivals = (_broken(error, self._now()),)
+            if arrivals is None:
+                return
+            if not arrivals:
+                if acknowledge is not None:
+                    acknowledge()
+                return
+            if acknowledge is not None and len(arrivals) > 1:
+                acknowledge = _AfterAll(len(arrivals), acknowledge)
+            for arrival in arrivals:
+                self._hand_over(
+                    arrival if acknowledge is None else replace(arrival, acknowledge=acknowledge)
+                )
 
-    def _understood(self, message: mqtt.MQTTMessage) -> Arrival | None:
-        """Return what a message brings, None for a stranger's who was told of within the hour."""
+    def _heard(self, message: mqtt.MQTTMessage, acknowledge: Callable[[], None] | None) -> Message:
         try:
             name = message.topic
         except UnicodeDecodeError:
             name = "(no UTF-8)"
-        topic = parse_topic(name)
-        key = "" if topic is None else topic.device_key
-        device = self._device(key)
-        if device is None and not self._is_news(name if topic is None else key):
-            self.counters.rejections["unknown_device"] += 1
-            return None
-        session = self._sessions.get(key)
-        if session is None:
-            session = Session()
-            if device is not None:
-                session.last_at, session.is_offline = device.observed_at, device.is_offline
-                self._sessions[key] = session
-        arrival = understand(Message(name, bytes(message.payload), self._now()), device, session)
+        return Message(name, bytes(message.payload), self._now(), message.retain, acknowledge)
+
+    def _tend(self) -> None:
+        """Let the ear learn, give what became due, and follow what it wants."""
+        failed = False
+        while not self._stopping.wait(_TEND_SECONDS):
+            try:
+                self._ear.refresh()
+                with self._hearing:
+                    for arrival in self._ear.tend(self._say):
+                        self._hand_over(arrival)
+                if self._ear.filters() is not self._wanted:
+                    self._subscribe()
+            except EarStopped:
+                return
+            except Exception:  # the loop's edge
+                self.counters.errors += 1
+                if not failed:
+                    log.exception("the listener cannot be tended")
+                failed = True
+            else:
+                failed = False
+
+    def _say(self, topic: str, payload: bytes) -> None:
+        if self.is_connected:
+            self._client.publish(topic, payload, qos=0)
+
+    def _hand_over(self, arrival: Arrival) -> None:
         self.counters.readings += arrival.reading is not None
         for rejection in arrival.rejections:
             self.counters.rejections[rejection.reason] += 1
-        return arrival
-
-    def _hand_over(self, arrival: Arrival) -> None:
         if self._offer(arrival):
             return
         self.counters.queue_full += 1
@@ -324,48 +410,30 @@ class Listener:
             if generation == self._generation and self._has_connection:
                 self._client.ack(mid, qos)
 
-    def _is_news(self, stranger: str) -> bool:
-        """Tell whether an unknown device has not been quarantined within the hour."""
-        now = time.monotonic()
-        if now < self._strangers.get(stranger, 0.0):
-            return False
-        self._strangers[stranger] = now + _STRANGER_AGAIN_SECONDS
-        self._strangers.move_to_end(stranger)
-        if len(self._strangers) > _MOST_STRANGERS:
-            self._strangers.popitem(last=False)
-        return True
 
-    # The devices
+class _AfterAll:
+    """Acknowledges a message that brought several arrivals when the last of them is committed."""
 
-    def _device(self, key: str) -> KnownDevice | None:
-        """Return the device of a key; wait while it cannot be told who the devices are."""
-        while not self._stopping.is_set():
-            known = self._devices.get(key)
-            now = time.monotonic()
-            if now < (self._refresh_at if known else self._refresh_on_miss_at):
-                return known
-            if self._loads(now):
-                return self._devices.get(key)
-            if known is not None:
-                return known
-            self._stopping.wait(_LOAD_AGAIN_SECONDS)
-        raise _Stopping
+    def __init__(self, count: int, acknowledge: Callable[[], None]) -> None:
+        self._left = count
+        self._acknowledge = acknowledge
+        self._lock = threading.Lock()
 
-    def _loads(self, now: float) -> bool:
-        self._refresh_at = now + _REFRESH_ON_MISS_SECONDS  # until it has succeeded
-        try:
-            devices = {device.key: device for device in self._load()}
-        except Exception:  # the loop's edge: the last good list is kept
-            if not self._load_failed:
-                log.exception("the devices cannot be loaded; %d are known", len(self._devices))
-            self._load_failed = True
-            return False
-        for key in self._sessions.keys() - devices.keys():
-            del self._sessions[key]
-        self._devices, self._load_failed = devices, False
-        self._refresh_at = now + _REFRESH_SECONDS
-        self._refresh_on_miss_at = now + _REFRESH_ON_MISS_SECONDS
-        return True
+    def __call__(self) -> None:
+        with self._lock:
+            self._left -= 1
+            is_last = self._left == 0
+        if is_last:
+            self._acknowledge()
+
+
+def _packets(filters: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return filters in order, so many as are asked for at once."""
+    ordered = sorted(filters)
+    return [
+        tuple(ordered[at : at + _FILTERS_A_PACKET])
+        for at in range(0, len(ordered), _FILTERS_A_PACKET)
+    ]
 
 
 def _broken(error: Exception, at: datetime) -> Arrival:
@@ -379,13 +447,9 @@ def _broken(error: Exception, at: datetime) -> Arrival:
     )
 
 
-class _Stopping(Exception):
-    """The listener stops; what is under way is not acknowledged and comes again."""
-
-
 def _broker_at(url: str) -> MqttAddress:
     """Return the broker of an URL without a topic; raise AddressInvalid."""
-    address: Any = parse_address(f"{url.rstrip('/')}/{FILTERS[0]}")
+    address: Any = parse_address(f"{url.rstrip('/')}/+")
     if not isinstance(address, MqttAddress):
         raise AddressInvalid("a broker is mqtt://HOST:PORT or mqtts://HOST:PORT")
     return address

@@ -20,6 +20,7 @@ import psycopg
 import uvicorn
 from psycopg_pool import ConnectionPool
 
+from collector.ear import DeviceEar
 from collector.ingest import Ingest
 from collector.listen import Listener
 from collector.partitions import make_ahead, oldest_kept
@@ -333,7 +334,7 @@ def _listen_role(settings: Settings, pool: ConnectionPool, ingest: Ingest, now: 
     def run(stop: threading.Event) -> None:
         listener = Listener(
             url,
-            load=load,
+            ear=DeviceEar(load=load),
             offer=ingest.offer,
             now=now,
             client_id=settings.mqtt_client_id,

@@ -11,7 +11,7 @@ speak of availability are believed for three of their intervals.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, NoReturn
@@ -51,11 +51,13 @@ class Topic(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it came."""
+    """A message as it came; `acknowledge` is None where the broker expects none."""
 
     topic: str
     payload: bytes
     received_at: datetime
+    is_retained: bool = False
+    acknowledge: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from collector import listen
+from collector import ear, listen
 from collector.address import AddressInvalid
+from collector.ear import DeviceEar
 from collector.listen import Listener
 from collector.store import KnownDevice
 from service_api.embedded_broker import EmbeddedBroker
@@ -101,9 +102,10 @@ def reading(number):
 
 
 @contextmanager
-def listening(where, ingest, *, devices=None, connected=True, **options):
+def listening(where, ingest, *, devices=None, load=None, connected=True, **options):
     devices = [known()] if devices is None else devices
-    options = {"version": where.version, "client_id": "hub", "load": lambda: devices} | options
+    ear = DeviceEar(load=load or (lambda: devices))
+    options = {"version": where.version, "client_id": "hub", "ear": ear} | options
     listener = Listener(where.url, offer=ingest.offer, now=lambda: NOW, **options)
     listener.start()
     try:
@@ -295,11 +297,13 @@ def test_an_address_where_nobody_listens_is_told_once(caplog):
 )
 def test_an_address_that_is_no_broker_is_refused_at_once(url):
     with pytest.raises(AddressInvalid):
-        Listener(url, load=list, offer=lambda _: True, now=lambda: NOW, client_id="hub")
+        Listener(
+            url, ear=DeviceEar(load=list), offer=lambda _: True, now=lambda: NOW, client_id="hub"
+        )
 
 
 def test_an_unknown_device_is_quarantined_once_and_known_when_registered(any_broker, monkeypatch):
-    monkeypatch.setattr(listen, "_REFRESH_ON_MISS_SECONDS", 0.0)
+    monkeypatch.setattr(ear, "_REFRESH_ON_MISS_SECONDS", 0.0)
     devices, ingest = [known()], Ingest()
     with (
         listening(any_broker, ingest, devices=devices) as listener,
@@ -312,11 +316,11 @@ def test_an_unknown_device_is_quarantined_once_and_known_when_registered(any_bro
         devices.append(known("u2", 2))
         unit.say("u2/reading", reading(50))
         until(lambda: ingest.charges == [50])
-        assert listener.counters.rejections["unknown_device"] == 5
+        assert listener._ear.strangers["unknown_device"] == 4
 
 
 def test_while_the_devices_cannot_be_loaded_messages_wait(any_broker, monkeypatch):
-    monkeypatch.setattr(listen, "_LOAD_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(ear, "_LOAD_AGAIN_SECONDS", 0.01)
     tries, ingest = [], Ingest()
 
     def load():

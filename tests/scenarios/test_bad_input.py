@@ -10,6 +10,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from collector.ear import DeviceEar
 from collector.listen import Listener
 from collector.poll import PollLoop
 from collector.raw import Typed
@@ -82,7 +83,7 @@ def test_bad_messages_are_quarantined_with_their_reason_and_the_good_ones_stored
     with EmbeddedBroker(tmp_path) as broker, ingesting(service):
         listener = Listener(
             broker.url,
-            load=load,
+            ear=DeviceEar(load=load),
             offer=service.ingest.offer,
             now=service.clock,
             client_id="hub",
