@@ -35,7 +35,7 @@ _ABNORMAL: tuple[Mapping[str, Value], ...] = (
 
 def measure(stage: Stage) -> list[Figure]:
     """Return the milliseconds of a judgement, of the CPU and on the clock."""
-    devices = stage.register(READINGS, protocol="snmp", address="snmp://127.0.0.1")
+    devices = stage.register(["snmp://127.0.0.1"] * READINGS, protocol="snmp")
     engine = Engine(_rules())
     cpu, wall = [], []
     with psycopg.connect(stage.dsn("ingest"), options="-c timezone=UTC") as connection:

@@ -23,14 +23,15 @@ _BURST = 10_000
 _BURSTS = 5
 _SICK = 400
 _PACE_SECONDS = 20.0
-_GROUP = {"protocol": "mqtt", "address": "mqtt://127.0.0.1", "collector_group": "mqtt"}
+_GROUP = {"protocol": "mqtt", "collector_group": "mqtt"}
+_ADDRESS = "mqtt://127.0.0.1"
 
 
 def measure(stage: Stage) -> list[Figure]:
     """Return what readings cost, the saturating load, and how soon a ticket is there."""
     with broker(stage.folder) as found:
-        healthy = stage.register(DEVICES, **_GROUP)
-        sick = stage.register(_SICK, **_GROUP)
+        healthy = stage.register([_ADDRESS] * DEVICES, **_GROUP)
+        sick = stage.register([_ADDRESS] * _SICK, **_GROUP)
         prefix, sick_prefix = (stage.key(ids[0]).rpartition("-")[0] for ids in (healthy, sick))
         settings = {
             "RIDETHROUGH_MQTT_URL": found.url,

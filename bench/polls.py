@@ -21,12 +21,11 @@ _MEETING_SECONDS = 240.0
 
 def measure(stage: Stage) -> list[Figure]:
     """Return what polls cost, bare and full, and the memory of a daemon with the whole fleet."""
-    with responding(card.held()) as agent:
-        bare_costs = [bare.measure(agent.port) for _ in range(_WINDOWS)]
+    with responding(card.held(), DEVICES) as agent:
+        bare_costs = [bare.measure(agent.hosts, agent.port) for _ in range(_WINDOWS)]
         stage.register(
-            DEVICES,
+            [f"snmp://{host}:{agent.port}" for host in agent.hosts],
             protocol="snmp",
-            address=f"snmp://127.0.0.1:{agent.port}",
             profile=card.PROFILE,
             poll_seconds=POLL_SECONDS,
         )

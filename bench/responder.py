@@ -1,78 +1,144 @@
 """A canned SNMP agent in a process of its own, as cheap as can be: `python -m bench.responder`.
 
-Standard input brings a JSON object, OID → [type, value]; the port is printed, and the agent
-answers GET and GETNEXT (v2c, any community) until it is killed. An answer is encoded when a
-question comes the first time; after that only the request id is put into the kept bytes.
+Standard input brings a JSON object, OID → [type, value], and the number of devices. Each device
+has an address of its own in 127/8 and a socket on it; all have the same port, which is printed.
+The agent answers GET and GETNEXT (v2c, any community) until it is killed. An answer is encoded
+when a question comes the first time; after that only the request id is put into the kept bytes.
+A further line with a number makes so many of the last devices fall silent, 0 all speak again.
 """
 
 import json
+import select
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from collector.raw import Encoded, Typed
 
 _TAGS = {"integer": 0x02, "gauge": 0x42, "counter": 0x41, "ticks": 0x43}
 _RESPONSE, _GET_NEXT = 0xA2, 0xA1
 _NO_SUCH_INSTANCE, _END_OF_MIB = b"\x81\x00", b"\x82\x00"
+_FIRST_ADDRESS = 127 << 24 | 16 << 16 | 1
+_SILENT_BUFFER_BYTES = 4096  # what nobody reads must not fill the memory
 
 
-@dataclass(frozen=True, slots=True)
 class Responder:
-    """A running agent."""
+    """A running agent of `count` devices."""
 
-    port: int
-    process_id: int
+    def __init__(self, process: "subprocess.Popen[bytes]", count: int) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the responder has no pipes")
+        self.process_id = process.pid
+        self._orders = process.stdin
+        self._answers = process.stdout
+        self._count = count
+        self.port = 0
+
+    def begin(self, held: Mapping[str, Encoded]) -> None:
+        """Tell what the devices hold and wait until they answer."""
+        told = {oid: value for oid, value in held.items() if isinstance(value, Typed)}
+        self._orders.write(json.dumps([told, self._count]).encode() + b"\n")
+        self._orders.flush()
+        self.port = int(self._answers.readline())
+
+    @property
+    def hosts(self) -> list[str]:
+        """The addresses of the devices, those that fall silent first at the end."""
+        return [_host(number) for number in range(self._count)]
+
+    def silence(self, count: int) -> None:
+        """Let so many of the last devices answer nothing any more; 0: all answer."""
+        self._orders.write(b"%d\n" % count)
+        self._orders.flush()
+        self._answers.readline()
 
 
 @contextmanager
-def responding(held: Mapping[str, Encoded]) -> Iterator[Responder]:
-    """Run an agent that holds these objects."""
-    told = {oid: value for oid, value in held.items() if isinstance(value, Typed)}
+def responding(held: Mapping[str, Encoded], count: int = 1) -> Iterator[Responder]:
+    """Run an agent of so many devices that hold these objects."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.responder"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     try:
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the responder has no pipes")
-        process.stdin.write(json.dumps(told).encode() + b"\n")
-        process.stdin.flush()
-        yield Responder(int(process.stdout.readline()), process.pid)
+        responder = Responder(process, count)
+        responder.begin(held)
+        yield responder
     finally:
         process.kill()
         process.communicate()
 
 
-def serve(held: Mapping[bytes, bytes]) -> None:
+def serve(held: Mapping[bytes, bytes], count: int) -> None:
     """Answer for ever; `held` maps encoded OIDs to encoded values."""
-    agent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    agent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-    agent.bind(("127.0.0.1", 0))
-    print(agent.getsockname()[1], flush=True)
+    agents = _bound(count)
+    waiting = select.epoll()
+    for agent in agents:
+        waiting.register(agent, select.EPOLLIN)
+    waiting.register(0, select.EPOLLIN)
+    print(agents[0].getsockname()[1], flush=True)
+    by_number = {agent.fileno(): agent for agent in agents}
     kept: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = {}
+    silent = 0
     while True:
-        question, asker = agent.recvfrom(65_535)
-        begin, end = request_id(question)
-        rest = question[:begin], question[end:]
-        answer = kept.get(rest)
-        if answer is None:
-            answer = kept[rest] = answered(question, begin, end, held)
-        agent.sendto(answer[0] + question[begin:end] + answer[1], asker)
+        for number, _ in waiting.poll():
+            if number == 0:
+                silent = _silenced(agents, waiting, silent)
+                continue
+            agent = by_number[number]
+            question, asker = agent.recvfrom(65_535)
+            begin, end = request_id(question)
+            rest = question[:begin], question[end:]
+            answer = kept.get(rest)
+            if answer is None:
+                answer = kept[rest] = answered(question, begin, end, held)
+            agent.sendto(answer[0] + question[begin:end] + answer[1], asker)
+
+
+def _bound(count: int) -> list[socket.socket]:
+    port = 0
+    agents = []
+    for number in range(count):
+        agent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        agent.bind((_host(number), port))
+        port = agent.getsockname()[1]
+        agents.append(agent)
+    return agents
+
+
+def _host(number: int) -> str:
+    return socket.inet_ntoa((_FIRST_ADDRESS + number).to_bytes(4, "big"))
+
+
+def _silenced(agents: list[socket.socket], waiting: select.epoll, before: int) -> int:
+    """Do as the next line of the orders says; returns how many devices are silent now."""
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit()
+    silent = int(line)
+    for agent in agents[len(agents) - before :]:
+        waiting.register(agent, select.EPOLLIN)
+    for agent in agents[len(agents) - silent :]:
+        waiting.unregister(agent)
+        agent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SILENT_BUFFER_BYTES)
+    print(silent, flush=True)
+    return silent
 
 
 def request_id(message: bytes) -> tuple[int, int]:
-    """Return where the request id's value stands."""
-    _, inside, _ = element(message, 0)
-    _, _, at = element(message, inside)  # version
-    _, _, at = element(message, at)  # community
-    _, inside, _ = element(message, at)  # PDU
-    _, begin, end = element(message, inside)
-    return begin, end
+    """Return where the request id's value stands, the community being shorter than 128 bytes."""
+    at = _inside(message, 0) + 3  # the version is one byte
+    at += 2 + message[at + 1]
+    at = _inside(message, at)
+    return at + 2, at + 2 + message[at + 1]
+
+
+def _inside(message: bytes, at: int) -> int:
+    length = message[at + 1]
+    return at + 2 + (length & 0x7F if length & 0x80 else 0)
 
 
 def answered(
@@ -144,10 +210,13 @@ def encoded(kind: str, value: int | str) -> bytes:
     return tagged(_TAGS[kind], number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True))
 
 
-if __name__ == "__main__":
+def _serve_as_told() -> None:
+    held, count = json.loads(sys.stdin.readline())
     serve(
-        {
-            encoded_oid(oid): encoded(kind, value)
-            for oid, (kind, value) in json.loads(sys.stdin.readline()).items()
-        }
+        {encoded_oid(oid): encoded(kind, value) for oid, (kind, value) in held.items()},
+        count,
     )
+
+
+if __name__ == "__main__":
+    _serve_as_told()

@@ -66,8 +66,8 @@ class Stage:
             raise RuntimeError("PostgreSQL is not running")
         return Used(cpu_seconds(daemon), cpu_seconds_of_tree(postgres))
 
-    def register(self, count: int, **columns: object) -> list[int]:
-        """Register devices of one customer, all alike but for their keys; returns their ids."""
+    def register(self, addresses: Sequence[str], **columns: object) -> list[int]:
+        """Register a device of one customer at each address, else alike; returns their ids."""
         self.registered += 1
         prefix = f"bench-{self.registered}"
         with psycopg.connect(self.dsn("superuser")) as connection:
@@ -89,12 +89,13 @@ class Stage:
             values = ", ".join(["%s"] * len(columns))
             rows = connection.execute(
                 f"""
-                INSERT INTO device (key, name, customer_id, site_id, {names})
-                SELECT %s || '-' || n, 'UPS ' || n, %s, %s, {values}
-                FROM generate_series(1, %s) n RETURNING id
+                INSERT INTO device (key, name, customer_id, site_id, address, {names})
+                SELECT %s || '-' || n, 'UPS ' || n, %s, %s, address, {values}
+                FROM unnest(%s::text[]) WITH ORDINALITY AS x (address, n) ORDER BY n RETURNING id
                 """,
-                (prefix, customer_id, site_id, *columns.values(), count),
+                (prefix, customer_id, site_id, *columns.values(), list(addresses)),
             ).fetchall()
+            connection.execute("ANALYZE device, device_state")
         return sorted(row[0] for row in rows)
 
     def forget_devices(self) -> None:
