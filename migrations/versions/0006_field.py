@@ -37,6 +37,15 @@ CREATE TABLE shard_lease (
 );
 COMMENT ON TABLE shard_lease IS
     'written by collector: who does which share of a work, "ingest" or "collect:GROUP", and until when';
+
+CREATE TABLE shard_holder (
+    work text NOT NULL,
+    collector_id bigint NOT NULL REFERENCES collector ON DELETE CASCADE,
+    until_at timestamptz NOT NULL,
+    PRIMARY KEY (work, collector_id)
+);
+COMMENT ON TABLE shard_holder IS
+    'written by collector: among whom the shards of a work are shared, by the database''s own clock';
 """
 
 CARDS = """
@@ -142,9 +151,9 @@ ALTER TABLE doubt FORCE ROW LEVEL SECURITY;
 CREATE POLICY staff ON doubt USING ((SELECT is_staff())) WITH CHECK ((SELECT is_staff()));
 CREATE POLICY service ON doubt TO ridethrough_ingest USING (true) WITH CHECK (true);
 
-GRANT SELECT ON shard_lease, device_card, trap_seen, correction, doubt
+GRANT SELECT ON shard_lease, shard_holder, device_card, trap_seen, correction, doubt
     TO ridethrough_ingest, ridethrough_api;
-GRANT INSERT, UPDATE, DELETE ON shard_lease, device_card, trap_seen TO ridethrough_ingest;
+GRANT INSERT, UPDATE, DELETE ON shard_lease, shard_holder, device_card, trap_seen TO ridethrough_ingest;
 GRANT INSERT, UPDATE ON doubt TO ridethrough_ingest;
 GRANT INSERT, UPDATE ON correction TO ridethrough_api;
 GRANT UPDATE ON doubt TO ridethrough_api;
@@ -162,7 +171,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the field's tables and columns."""
     execute("""
-        DROP TABLE doubt, correction, trap_seen, device_card, shard_lease;
+        DROP TABLE doubt, correction, trap_seen, device_card, shard_holder, shard_lease;
         ALTER TABLE device DROP COLUMN patience, DROP COLUMN shard;
         ALTER TABLE collector DROP COLUMN name, DROP COLUMN is_uplink, DROP COLUMN skew_seconds,
             DROP COLUMN spooled, DROP COLUMN spool_dropped;
