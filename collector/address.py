@@ -4,13 +4,21 @@ An address has two parts, kept apart because they are stored apart: the endpoint
 `public`, and the credentials, which never show in `repr` or `str`. No network here.
 """
 
+import re
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 SNMP_AUTH = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 SNMP_PRIV = ("des", "aes128", "aes192", "aes256")
-_SCHEMES = "snmp://, snmp+v1://, snmpv3://, modbus://, mqtt:// or mqtts://"
+_SCHEMES = (
+    "snmp://, snmp+v1://, snmpv3://, modbus://, modbus+rtu://, modbus+serial://, "
+    "mqtt:// or mqtts://"
+)
+BAUD_RATES = (300, 600, 1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200)
+PARITIES = ("N", "E", "O")
+_SERIAL_DEVICE = re.compile(r"/dev/[A-Za-z0-9._:/-]{1,200}")
 _SHORTEST_PASSPHRASE = 8  # RFC 3414 section 11.2
 
 
@@ -64,19 +72,52 @@ class SnmpAddress:
         return self.public
 
 
+class Framing(Enum):
+    """How Modbus messages are framed, and over what; the value is the URL's scheme."""
+
+    TCP = "modbus"
+    RTU_OVER_TCP = "modbus+rtu"
+    SERIAL = "modbus+serial"
+
+
+@dataclass(frozen=True, slots=True)
+class SerialLine:
+    """How characters go over a serial line: 8 data bits, and these."""
+
+    baud: int = 9600
+    parity: str = "N"
+    stop_bits: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class ModbusAddress:
-    """A unit behind a Modbus TCP endpoint; Modbus has no credentials."""
+    """A unit behind a Modbus endpoint; Modbus has no credentials.
+
+    On a serial line `host` is the path of the serial device, `port` is 0 and `line` is given.
+    """
 
     host: str
     port: int = 502
     unit: int = 1
+    framing: Framing = Framing.TCP
+    line: SerialLine | None = None
     credentials: Credentials = field(default=Credentials(), repr=False)
 
     @property
     def public(self) -> str:
         """The address as a URL."""
-        return f"modbus://{_bracketed(self.host)}:{self.port}/{self.unit}"
+        line = self.line
+        if line is not None:
+            how = f"baud={line.baud}&parity={line.parity}&stop={line.stop_bits}&unit={self.unit}"
+            return f"{self.framing.value}://{quote(self.host)}?{how}"
+        return f"{self.framing.value}://{_bracketed(self.host)}:{self.port}/{self.unit}"
+
+    @property
+    def endpoint(self) -> str:
+        """What all units behind one gateway or on one serial line share."""
+        if self.line is not None:
+            return self.host
+        return f"{_bracketed(self.host)}:{self.port}"
 
     def with_credentials(self, credentials: Credentials) -> "ModbusAddress":
         """Return the same endpoint with these credentials."""
@@ -129,8 +170,10 @@ def parse_address(url: str, credentials: Credentials | None = None) -> Address:
                 return _given(_community("1", url), credentials)
             case "snmpv3":
                 return _snmp_v3(url, credentials)
-            case "modbus" | "modbus+tcp":
-                return _modbus(url)
+            case "modbus+serial":
+                return _serial(url)
+            case "modbus" | "modbus+tcp" | "modbus+rtu" as known:
+                return _modbus(url, Framing(known.removesuffix("+tcp")))
             case "mqtt" | "mqtts":
                 return _given(_mqtt(url), credentials)
     except AddressInvalid:
@@ -248,15 +291,55 @@ def _algorithm(option: str, given: str | None, known: tuple[str, ...]) -> str | 
     return name
 
 
-def _modbus(url: str) -> ModbusAddress:
-    form = "modbus://HOST:502/UNIT"
+def _modbus(url: str, framing: Framing) -> ModbusAddress:
+    form = f"{framing.value}://HOST:502/UNIT"
     parts = _parts(url, port=502, form=form)
     if parts.user:
         raise AddressInvalid(f"Modbus knows no users or passwords: write {form}")
-    text = parts.path.strip("/") or "1"
-    if not (text.isascii() and text.isdigit()) or int(text) > 255:
-        raise AddressInvalid(f"the unit must be a number from 0 to 255: write {form}")
-    return ModbusAddress(parts.host, parts.port, int(text))
+    unit = _unit(parts.path.strip("/") or "1", framing, form)
+    return ModbusAddress(parts.host, parts.port, unit, framing)
+
+
+def _serial(url: str) -> ModbusAddress:
+    form = "modbus+serial:///dev/ttyUSB0?baud=9600&parity=N&stop=1&unit=1"
+    split = urlsplit(url)
+    if split.netloc:
+        raise AddressInvalid(f"a serial line has no host, but three slashes: write {form}")
+    if split.fragment:
+        raise AddressInvalid("percent-encode # as %23")
+    device = unquote(split.path)
+    # Whoever may register a unit may not have any file opened.
+    if not _SERIAL_DEVICE.fullmatch(device) or ".." in device:
+        raise AddressInvalid(f"the serial device must lie under /dev: write {form}")
+    pairs = parse_qsl(split.query, keep_blank_values=True)
+    query = dict(pairs)
+    unknown = sorted(query.keys() - {"baud", "parity", "stop", "unit"})
+    if unknown:
+        raise AddressInvalid(
+            f"unknown option {unknown[0][:30]!r} (allowed: baud, parity, stop and unit)"
+        )
+    if len(query) < len(pairs):
+        raise AddressInvalid(f"an option stands twice: write {form}")
+    baud, stop = query.get("baud", "9600"), query.get("stop", "1")
+    parity = query.get("parity", "N").upper()
+    if baud not in map(str, BAUD_RATES):
+        known = ", ".join(map(str, BAUD_RATES))
+        raise AddressInvalid(f"unknown baud={baud[:20]!r}: use one of {known}")
+    if parity not in PARITIES:
+        raise AddressInvalid(f"unknown parity={parity[:20]!r}: use one of {', '.join(PARITIES)}")
+    if stop not in ("1", "2"):
+        raise AddressInvalid(f"unknown stop={stop[:20]!r}: use 1 or 2")
+    unit = _unit(query.get("unit", "1"), Framing.SERIAL, form)
+    line = SerialLine(int(baud), parity, int(stop))
+    return ModbusAddress(device, 0, unit, Framing.SERIAL, line)
+
+
+def _unit(text: str, framing: Framing, form: str) -> int:
+    # On a serial line 0 calls all units at once, and none of them answers.
+    low, high = (0, 255) if framing is Framing.TCP else (1, 247)
+    if not (text.isascii() and text.isdigit()) or len(text) > 3 or not low <= int(text) <= high:
+        raise AddressInvalid(f"the unit must be a number from {low} to {high}: write {form}")
+    return int(text)
 
 
 def _mqtt(url: str) -> MqttAddress:
