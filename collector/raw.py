@@ -11,7 +11,11 @@ from typing import NamedTuple
 
 
 class Registers(NamedTuple):
-    """A run of Modbus registers: function code 3 or 4, 0-based wire address, words."""
+    """A run of Modbus registers: function code, 0-based wire address, how many.
+
+    Function 3 reads holding and 4 input registers, each a word. Function 1 reads coils and 2
+    discrete inputs, each a bit: their raw value is one number, the first bit being bit 0.
+    """
 
     function: int
     address: int
@@ -28,12 +32,22 @@ class Walk(NamedTuple):
     counter: str | None = None
 
 
+BIT_FUNCTIONS = (1, 2)
+"""The Modbus functions that read bits instead of words."""
+
 Ref = str | Registers | Walk
-"""SNMP: a dotted OID without leading dot, or a Walk. Modbus: Registers. JSON: keys with `/`."""
+"""SNMP: a dotted OID without leading dot, or a Walk. JSON: keys with `/`.
+
+Modbus: Registers, or `object/FIRST/NUMBER`, an object of the device identification (function 43),
+asked for from object FIRST on.
+"""
 
 Scalar = int | float | str | bytes | None
 RawValue = Scalar | tuple[Scalar, ...]
-"""Modbus: the tuple of words. An SNMP object identifier or IP address is a str, a string bytes."""
+"""Modbus: the tuple of words, or a number for bits.
+
+An SNMP object identifier or IP address is a str, a string bytes.
+"""
 
 
 class Typed(NamedTuple):
@@ -59,6 +73,10 @@ class Failure(Enum):
     AUTH = "auth"
     MALFORMED = "malformed"
     UNSUPPORTED = "unsupported"
+    GATEWAY = "gateway"
+    """The gateway answers, the device behind it does not."""
+    BUSY = "busy"
+    """The device, or the line that it shares with others, had no time."""
 
 
 class ReadFailed(Exception):
@@ -87,14 +105,14 @@ class Habits:
     """How a device family wants to be asked.
 
     `bulk` allows GETBULK, `varbinds` bounds one SNMP request, `gap_seconds` is kept between
-    Modbus requests, `blocks` are (address, count) runs known to be readable whole, `block_limit`
-    bounds any other Modbus request.
+    Modbus requests, `blocks` are runs known to be readable whole, (address, count) or (address,
+    count, function), `block_limit` bounds any other Modbus request.
     """
 
     bulk: bool = True
     varbinds: int = 30
     gap_seconds: float = 0.0
-    blocks: tuple[tuple[int, int], ...] = ()
+    blocks: tuple[tuple[int, ...], ...] = ()
     block_limit: int = 100
 
 
@@ -107,7 +125,8 @@ class CardMemory:
     work and `strikes` how many polls in a row lost a longer one. `aliases` maps a table cell to
     the instance where this card keeps it; `no_bulk` is set once GETBULK misbehaved. `forget_at`
     is when the first absence is over; `settled` are references that the card answered without any
-    trouble the last time.
+    trouble the last time. `register_limit` is the longest Modbus request found to work;
+    `register_function` what a unit wants instead of the register function that its family has.
     """
 
     absent: dict[Ref, float] = field(default_factory=dict)
@@ -119,6 +138,8 @@ class CardMemory:
     engine_id: bytes | None = None
     forget_at: float = inf
     settled: tuple[Ref, ...] | None = None
+    register_limit: int | None = None
+    register_function: int | None = None
 
     def forget(self, now: float) -> None:
         """Drop what is due to be asked again at the monotonic time `now`."""

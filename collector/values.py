@@ -3,13 +3,17 @@
 Pure; used by every kind of conversion; which point a value becomes is `collector.convert`.
 """
 
+import struct
 from math import isfinite
+from typing import Literal
 
 from collector.raw import RawValue
 from rules.facts import Rejection
 
 LONGEST_TEXT = 200
-SIGNED = ("s16", "s32")
+SIGNED = ("s16", "s32", "s32_low")
+LETTERS = ("high_first", "low_first", "low_only")
+"""How Modbus registers hold text: two letters each, in either order, or one."""
 LIMITS = {
     "integer": (-(2**31), 2**31 - 1),
     "gauge": (0, 2**32 - 1),
@@ -19,8 +23,11 @@ LIMITS = {
     "s16": (-(2**15), 2**15 - 1),
     "u32": (0, 2**32 - 1),
     "s32": (-(2**31), 2**31 - 1),
+    "u32_low": (0, 2**32 - 1),
+    "s32_low": (-(2**31), 2**31 - 1),
 }
 """What each SNMP type and each width of Modbus registers can hold."""
+_BYTE_ORDERS: dict[str, Literal["big", "little"]] = {"high_first": "big", "low_first": "little"}
 
 
 class Missing(Exception):  # control flow: the value is absent, which is no error
@@ -59,25 +66,41 @@ def read_number(
     return value
 
 
-def from_words(words: tuple[object, ...], width: str, *, missing_ones: bool) -> int:
-    """Return the number in big-endian registers, most significant word first."""
+def from_words(words: tuple[object, ...], width: str, *, missing_ones: bool) -> int | float:
+    """Return the number in big-endian registers.
+
+    The most significant word is first, save in widths ending in `_low`.
+    """
     number = 0
-    for word in words:
+    for word in reversed(words) if width.endswith("_low") else words:
         if not isinstance(word, int) or not 0 <= word <= 0xFFFF:
             raise Refused("wrong_type", "no register words")
         number = number << 16 | word
     bits = 16 * len(words)
     if missing_ones and number == (1 << bits) - 1:
         raise Missing
+    if width.startswith("f32"):
+        value = float(struct.unpack(">f", number.to_bytes(4, "big"))[0])
+        if not isfinite(value):
+            raise Missing  # not-a-number is how floats say "none"
+        return value
     if width in SIGNED and number >= 1 << (bits - 1):
         number -= 1 << bits
     return number
 
 
-def to_words(number: int, length: int) -> tuple[int, ...]:
-    """Return a number as big-endian registers, two's complement."""
-    number &= (1 << 16 * length) - 1
-    return tuple(number >> 16 * at & 0xFFFF for at in reversed(range(length)))
+def to_words(number: float, length: int, width: str = "") -> tuple[int, ...]:
+    """Return a number as big-endian registers, two's complement or a float as its width says."""
+    if width.startswith("f32"):
+        number = int.from_bytes(struct.pack(">f", number), "big")
+    whole = int(number) & (1 << 16 * length) - 1
+    words = tuple(whole >> 16 * at & 0xFFFF for at in reversed(range(length)))
+    return words[::-1] if width.endswith("_low") else words
+
+
+def to_bits(number: int, length: int) -> tuple[int, ...]:
+    """Return a number as coils or discrete inputs, bit 0 first."""
+    return tuple(number >> at & 1 for at in range(length))
 
 
 def read_text(value: bytes | str) -> str:
@@ -87,16 +110,22 @@ def read_text(value: bytes | str) -> str:
     return value.strip("\x00 \t\r\n")
 
 
-def text_words(text: str, length: int) -> tuple[int, ...]:
-    """Return a text as registers of two characters, padded with spaces."""
+def text_words(text: str, length: int, letters: str = "high_first") -> tuple[int, ...]:
+    """Return a text as registers, padded with spaces."""
+    if letters == "low_only":
+        return tuple(text.encode("ascii", "replace")[:length].ljust(length))
+    order = _BYTE_ORDERS[letters]
     padded = text.encode("ascii", "replace")[: 2 * length].ljust(2 * length)
-    return tuple(int.from_bytes(padded[at : at + 2], "big") for at in range(0, 2 * length, 2))
+    return tuple(int.from_bytes(padded[at : at + 2], order) for at in range(0, 2 * length, 2))
 
 
-def words_text(words: tuple[object, ...]) -> str:
-    """Return the text in registers of two characters; unset registers hold nothing."""
-    held = (word for word in words if isinstance(word, int) and word not in (0, 0xFFFF))
-    return read_text(b"".join((word & 0xFFFF).to_bytes(2, "big") for word in held))
+def words_text(words: tuple[object, ...], letters: str = "high_first") -> str:
+    """Return the text in registers; unset registers hold nothing."""
+    held = [word & 0xFFFF for word in words if isinstance(word, int) and word not in (0, 0xFFFF)]
+    if letters == "low_only":
+        return read_text(bytes(word & 0xFF for word in held))
+    order = _BYTE_ORDERS[letters]
+    return read_text(b"".join(word.to_bytes(2, order) for word in held))
 
 
 def rejection(name: str | None, raw: RawValue, reason: str, detail: str) -> Rejection:
