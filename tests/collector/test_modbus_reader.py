@@ -82,10 +82,13 @@ def test_a_busy_unit_is_asked_again_next_time():
     assert FIRST in read(unit, [FIRST, FAR], memory=memory).values
 
 
-def test_a_gateway_without_its_unit_is_a_timeout():
+@pytest.mark.parametrize("code", [10, 11])
+def test_a_gateway_that_answers_for_its_unit_is_no_silence(code):
+    unit = Unit(WORDS, refuses=dict.fromkeys(range(200), code))
     with pytest.raises(ReadFailed) as failed:
-        read(Unit(WORDS, refuses=dict.fromkeys(range(200), 11)), [FIRST], number=9)
-    assert failed.value.kind is Failure.TIMEOUT
+        read(unit, [FIRST, FAR], number=9)
+    assert failed.value.kind is Failure.GATEWAY
+    assert len(unit.requests) == 1
     assert "unit 9 behind the gateway" in failed.value.detail
 
 
