@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 
 from collector.form import Profile
 from collector.profile import profiles
@@ -17,11 +18,14 @@ from device_sims.mqtt_publisher import Broker, UnitPublisher
 from device_sims.scenario import UNIT_FAULTS, WIRE_FAULTS, Scenario, ScenarioInvalid
 from device_sims.snmp_agent import SnmpAgents, UnitEndpoint
 from device_sims.timeline import Event, Timeline
+from device_sims.trap_sender import TrapSender
 from device_sims.ups import Fault, SimulatedUps
 from device_sims.wire import Wire, WireFault
 
 TICK_SECONDS = 0.25
 _PUBLISH_EVERY = timedelta(seconds=1)
+Target = tuple[str, int]
+"""A host and its UDP port."""
 _PROTOCOLS = {"snmp": ("snmp", "snmp+v1", "snmpv3"), "modbus": ("modbus",), "json": ("mqtt",)}
 
 
@@ -37,6 +41,7 @@ class Fleet:
         self.now = start
         self.wires: dict[str, Wire] = {}
         self.publishers: list[UnitPublisher] = []
+        self.trap_senders: list[TrapSender] = []
         self._timeline = Timeline(scenario)
         self._published_at: datetime | None = None
         for member in members:
@@ -66,6 +71,8 @@ class Fleet:
         for event in self._timeline.due((now - self.start).total_seconds()):
             self.happen(event)
         self.now = now
+        for sender in self.trap_senders:
+            sender.step(now)
         if self._published_at is None or now - self._published_at >= _PUBLISH_EVERY:
             self._published_at = now
             # All at once: a unit whose broker is slow must not hold up the others.
@@ -91,11 +98,13 @@ async def serve(
     on_ready: Callable[[list[SimUnit]], None] = lambda _: None,
     mqtt_url: str | None = None,
     epoch: datetime | None = None,
+    traps_to: Target | None = None,
 ) -> None:
     """Serve a scenario until cancelled, its timeline beginning now.
 
     `on_ready` is told the units with their addresses once every port is open. `epoch` is the day
-    that the scenario's ages count back from, today unless given.
+    that the scenario's ages count back from, today unless given. SNMP cards send traps to
+    `traps_to`.
     """
     async with _served(
         scenario,
@@ -104,6 +113,7 @@ async def serve(
         start=clock(),
         epoch=epoch,
         clock=clock,
+        traps_to=traps_to,
     ) as fleet:
         on_ready(fleet.units)
         while True:
@@ -119,10 +129,17 @@ async def serving(
     base_port: int = 0,
     mqtt_url: str | None = None,
     epoch: datetime | None = None,
+    traps_to: Target | None = None,
 ) -> AsyncIterator[Fleet]:
     """Serve a scenario while the context lasts; time stands still but for `Fleet.advance`."""
     async with _served(
-        scenario, base_port=base_port, mqtt_url=mqtt_url, start=start, epoch=epoch, clock=None
+        scenario,
+        base_port=base_port,
+        mqtt_url=mqtt_url,
+        start=start,
+        epoch=epoch,
+        clock=None,
+        traps_to=traps_to,
     ) as fleet:
         await fleet.move_to(start)
         yield fleet
@@ -137,6 +154,7 @@ async def _served(
     start: datetime,
     epoch: datetime | None,
     clock: Callable[[], datetime] | None,
+    traps_to: Target | None,
 ) -> AsyncIterator[Fleet]:
     members = units(scenario, epoch=epoch or start, base_port=base_port, mqtt_url=mqtt_url)
     fleet = Fleet(
@@ -158,6 +176,10 @@ async def _served(
                 port = await servers.add(UnitBank(wire, now), port=member.port)
             else:
                 port = await agents.add(UnitEndpoint(wire, member.key, now), port=member.port)
+                if traps_to is not None and member.access != "snmpv3":
+                    send = partial(agents.send, port, target=traps_to)
+                    is_v1 = member.access == "snmp+v1"
+                    fleet.trap_senders.append(TrapSender(wire, is_v1=is_v1, send=send))
             members[index] = member.bound_to(port)
         yield fleet
 

@@ -196,6 +196,12 @@ class SnmpAgents:
         self._ports.append(protocol)
         return int(protocol.transport.get_extra_info("sockname")[1])
 
+    def send(self, port: int, datagram: bytes, target: tuple[str, int]) -> None:
+        """Send a datagram from the socket of a port, as a card sends its traps."""
+        for protocol in self._ports:
+            if protocol.transport.get_extra_info("sockname")[1] == port:
+                protocol.transport.sendto(datagram, target)
+
     async def close(self) -> None:
         """Close every socket and the engine, and wait until that is done."""
         timer = self._dispatcher.loopingcall

@@ -24,6 +24,7 @@ from collector.ear import DeviceEar
 from collector.ingest import Ingest
 from collector.listen import Listener
 from collector.partitions import make_ahead, oldest_kept
+from collector.pokes import PokeTeller, hear_pokes
 from collector.poll import PollLoop
 from collector.store import (
     BEAT_SECONDS,
@@ -34,6 +35,7 @@ from collector.store import (
     known_devices,
 )
 from collector.tick import tick
+from collector.trap_ear import TrapEar
 from rules.catalogue import catalogue
 from rules.live import LiveRules
 from service_api.app import create_app, end_streams
@@ -130,6 +132,10 @@ def _needed(value: "SecretStr | None", name: str, why: str) -> str:
     return value.get_secret_value()
 
 
+def _ingest_dsn(settings: Settings) -> str:
+    return _needed(settings.ingest_database_url, "INGEST_DATABASE_URL", "collecting")
+
+
 @contextmanager
 def daemon(
     settings: Settings, roles: Sequence[str], *, now: Clock, share: int = 0, of: int = 1
@@ -142,7 +148,7 @@ def daemon(
     made: list[Role] = []
     pools: list[ConnectionPool] = []
     if set(roles) - {"api"}:
-        dsn = _needed(settings.ingest_database_url, "INGEST_DATABASE_URL", "collecting")
+        dsn = _ingest_dsn(settings)
         require_current_schema(dsn)
         pool = open_pool(dsn, most=10, name="ridethrough")
         pools.append(pool)
@@ -186,6 +192,9 @@ def _background_roles(
         if "collect" in roles:
             key = _needed(settings.encryption_key, "ENCRYPTION_KEY", "the devices' credentials")
             made.append(_collect_role(settings, pool, ingest, Sealer(key), now, share, of))
+            if settings.trap_port is not None and share == 0:
+                port = settings.trap_port
+                made.append(_trap_role(settings, port, pool, ingest, Sealer(key), now))
         if "ingest" in roles and settings.mqtt_url is not None:
             made.append(_listen_role(settings, pool, ingest, now))
         made.append(Role("ingest", _until_stopped(ingest)))
@@ -313,7 +322,9 @@ def _collect_role(
         )
         stopping = asyncio.Event()
         polling = asyncio.create_task(loop.run(stopping), name="poll")
+        hearing = asyncio.create_task(hear_pokes(_ingest_dsn(settings), loop.poke), name="pokes")
         await _asked_or_done(stop, polling)
+        hearing.cancel()
         stopping.set()
         await polling
 
@@ -322,6 +333,40 @@ def _collect_role(
             asyncio.run(poll(stop))
 
     return Role("collect", run)
+
+
+def _trap_role(
+    settings: Settings, port: int, pool: ConnectionPool, ingest: Ingest, sealer: Sealer, now: Clock
+) -> Role:
+    def load() -> list[KnownDevice]:
+        with pool.connection() as connection:
+            return known_devices(connection, collector_group="default")
+
+    async def hear(stop: threading.Event) -> None:
+        teller = PokeTeller(_ingest_dsn(settings))
+        ear = TrapEar(
+            load=load,
+            unseal=sealer.unseal,
+            offer=ingest.offer,
+            poke=teller.tell,
+            now=now,
+            host=settings.trap_host,
+            port=port,
+        )
+        stopping = asyncio.Event()
+        telling = asyncio.create_task(teller.run(), name="tell-pokes")
+        hearing = asyncio.create_task(ear.run(stopping), name="traps")
+        await _asked_or_done(stop, hearing)
+        telling.cancel()
+        stopping.set()
+        try:
+            await hearing
+        except OSError as error:
+            raise DaemonFailed(
+                f"cannot listen for traps on {settings.trap_host}:{port}: {error.strerror}"
+            ) from error
+
+    return Role("traps", lambda stop: asyncio.run(hear(stop)))
 
 
 def _listen_role(settings: Settings, pool: ConnectionPool, ingest: Ingest, now: Clock) -> Role:

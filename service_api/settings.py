@@ -43,6 +43,13 @@ class Settings(BaseSettings):
         default="ridethrough-ingest",
         description="fixed, since the broker keeps what arrives while this client is away",
     )
+    trap_host: str = Field(default="0.0.0.0", description="where traps and informs are heard")  # noqa: S104 - they come from anywhere
+    trap_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="UDP port for traps and informs, usually 162; not given: none are heard",
+    )
     staff_channel: SecretStr | None = Field(
         default=None, description="an Apprise address: told when this service itself is blind"
     )
