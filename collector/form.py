@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from collector.topics_form import TopicsBlock
 from rules.points import BY_NAME, EXTRA_FLAGS, Kind
 
 EXTRA_POINTS: dict[str, Kind] = {
@@ -301,6 +302,7 @@ class Profile(_Strict):
     alarms: AlarmTable | None = None
     traps: dict[TrapPrefix, dict[int, Annotated[Trap, BeforeValidator(_trap)]]] = {}
     every_point: str | None = Field(None, pattern=r"\{name\}")
+    topics: TopicsBlock | None = None
     missing_texts: list[str] = []
     missing_ones: bool = False
 

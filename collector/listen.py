@@ -75,6 +75,10 @@ class Ear(Protocol):
     def filters(self) -> frozenset[str]:
         """Return the topic filters wanted now; the same object while nothing changed."""
 
+    def qos(self, wanted: str) -> int:  # noqa: ARG002 - most ears want all alike
+        """Return the quality of service for a filter: 1, or 0 for what nobody need keep."""
+        return _QOS
+
     def hear(self, message: Message) -> Sequence[Arrival] | None:
         """Return what a message brings; it is acknowledged after all of it is committed.
 
@@ -266,9 +270,10 @@ class Listener:
             self._tell_connected()
 
     def _sent(self, filters: tuple[str, ...]) -> int | None:
+        wanted = [(one, self._ear.qos(one)) for one in filters]
         if self._is_v5:
-            return self._client.subscribe([(one, SubscribeOptions(qos=_QOS)) for one in filters])[1]
-        return self._client.subscribe([(one, _QOS) for one in filters])[1]
+            return self._client.subscribe([(one, SubscribeOptions(qos=q)) for one, q in wanted])[1]
+        return self._client.subscribe(wanted)[1]
 
     def _on_subscribe(
         self,

@@ -264,10 +264,11 @@ def _leaves(document: Mapping[str, Any], payload: bytes) -> dict[Ref, RawValue]:
         raise _Refused("too_deep", str(invalid)) from None
     if b"\\u" not in payload:
         return leaves
-    return {_storable(str(ref)): _storable_value(value) for ref, value in leaves.items()}
+    return {_storable(str(ref)): storable(value) for ref, value in leaves.items()}
 
 
-def _storable_value(value: RawValue) -> RawValue:
+def storable(value: RawValue) -> RawValue:
+    """Return a value without what a database refuses in texts."""
     return _storable(value) if isinstance(value, str) else value
 
 

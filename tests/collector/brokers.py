@@ -96,5 +96,10 @@ class Publisher:
         self._client.loop_stop()
 
     def say(self, topic: str, payload: bytes | str, *, qos: int = 1, retain: bool = False) -> None:
-        sent = self._client.publish(f"ridethrough/v1/{topic}", payload, qos=qos, retain=retain)
+        self.publish(f"ridethrough/v1/{topic}", payload, qos=qos, retain=retain)
+
+    def publish(
+        self, topic: str, payload: bytes | str, *, qos: int = 1, retain: bool = False
+    ) -> None:
+        sent = self._client.publish(topic, payload, qos=qos, retain=retain)
         sent.wait_for_publish(DEADLINE_SECONDS)
