@@ -11,7 +11,8 @@ from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 SNMP_AUTH = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
-SNMP_PRIV = ("des", "aes128", "aes192", "aes256")
+SNMP_PRIV = ("des", "aes128", "aes192", "aes192c", "aes256", "aes256c")
+"""With `c` behind it, a key too short is lengthened as Reeder has it, and not Blumenthal."""
 _SCHEMES = (
     "snmp://, snmp+v1://, snmpv3://, modbus://, modbus+rtu://, modbus+serial://, "
     "mqtt:// or mqtts://"

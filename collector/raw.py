@@ -9,6 +9,8 @@ from enum import Enum
 from math import inf
 from typing import NamedTuple
 
+from collector.patience import Seen
+
 
 class Registers(NamedTuple):
     """A run of Modbus registers: function code, 0-based wire address, how many.
@@ -93,11 +95,13 @@ class RawReply:
     """What one read brought: values by reference, what the device lacks, what went wrong.
 
     `missing` is what the device said it does not have; what the deadline cut off is in neither.
+    `seen` is what the read showed about how the card wants to be asked, None for nothing of note.
     """
 
     values: Mapping[Ref, RawValue]
     missing: frozenset[Ref] = frozenset()
     problems: tuple[str, ...] = ()
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ class Habits:
     """How a device family wants to be asked.
 
     `bulk` allows GETBULK, `varbinds` bounds one SNMP request, `gap_seconds` is kept between
-    Modbus requests, `blocks` are runs known to be readable whole, (address, count) or (address,
+    requests, `blocks` are runs known to be readable whole, (address, count) or (address,
     count, function), `block_limit` bounds any other Modbus request.
     """
 
@@ -121,9 +125,11 @@ class CardMemory:
     """What is remembered of one device between reads; lost without harm.
 
     `absent` maps what the device does not have to the monotonic time at which it is asked
-    again; what it once had, `seen`, is asked every time. `request_size` is the request found to
-    work and `strikes` how many polls in a row lost a longer one. `aliases` maps a table cell to
-    the instance where this card keeps it; `no_bulk` is set once GETBULK misbehaved. `forget_at`
+    again; what it once had, `seen`, is asked every time. `request_size` bounds a request as
+    `collector.patience` has it; `strikes` says that the newest read lost one. `aliases` maps a
+    table cell to the instance where this card keeps it; `no_bulk` is set once GETBULK misbehaved.
+    `engine_id`, `boots` and `expansion` are what an agent of version 3 goes by, how often it has
+    started, and how it lengthens keys. `forget_at`
     is when the first absence is over; `settled` are references that the card answered without any
     trouble the last time. `register_limit` is the longest Modbus request found to work;
     `register_function` what a unit wants instead of the register function that its family has.
@@ -136,6 +142,8 @@ class CardMemory:
     aliases: dict[str, str] = field(default_factory=dict)
     no_bulk: bool = False
     engine_id: bytes | None = None
+    boots: int | None = None
+    expansion: int | None = None
     forget_at: float = inf
     settled: tuple[Ref, ...] | None = None
     register_limit: int | None = None

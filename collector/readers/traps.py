@@ -63,8 +63,10 @@ _PRIV = {
     None: config.USM_PRIV_NONE,
     "des": config.USM_PRIV_CBC56_DES,
     "aes128": config.USM_PRIV_CFB128_AES,
-    "aes192": config.USM_PRIV_CFB192_AES,
-    "aes256": config.USM_PRIV_CFB256_AES,
+    "aes192": config.USM_PRIV_CFB192_AES_BLUMENTHAL,
+    "aes192c": config.USM_PRIV_CFB192_AES,
+    "aes256": config.USM_PRIV_CFB256_AES_BLUMENTHAL,
+    "aes256c": config.USM_PRIV_CFB256_AES,
 }
 
 

@@ -1,11 +1,13 @@
 import asyncio
 import contextlib
+import itertools
 import random
 import socket
 
 import pytest
 
 from collector.address import Credentials, SnmpAddress
+from collector.patience import Seen
 from collector.raw import CardMemory, Failure, Habits, ReadFailed, Typed, Walk
 from collector.readers import snmp
 from tests.collector.agent import Agent, serving
@@ -87,22 +89,53 @@ def test_an_answer_too_big_is_asked_for_in_parts(version):
     assert len(reply.values) == len(OBJECTS)
 
 
-def test_a_card_that_drops_long_requests_is_asked_for_less_from_then_on():
-    agent, memory = Agent(OBJECTS, most_varbinds=16, drops_long=True), CardMemory()
-    for _ in range(4):
-        reply = read(agent, OBJECTS, memory=memory, deadline=1.5)
+def test_a_card_that_drops_long_requests_is_read_all_the_same_and_says_how_long_they_may_be():
+    agent, memory = Agent(OBJECTS, most_varbinds=16, drops_long=True), CardMemory(request_size=40)
+    reply = read(agent, OBJECTS, memory=memory, deadline=4.0, habits=Habits(varbinds=40))
     assert len(reply.values) == len(OBJECTS)
-    assert memory.request_size <= 16
+    assert reply.seen == Seen(lost_at=20)
+    assert memory.strikes == 1
     agent.requests.clear()
-    read(agent, OBJECTS, memory=memory)
-    assert max(len(oids) for _, oids in agent.requests) <= 16
+    memory.request_size = 10
+    reply = read(agent, OBJECTS, memory=memory)
+    assert max(len(oids) for _, oids in agent.requests) <= 10
+    assert reply.seen is None
+    assert memory.strikes == 0
 
 
-def test_one_lost_request_does_not_shorten_the_next_ones():
-    memory = CardMemory()
-    agent = Agent(OBJECTS, most_varbinds=16, drops_long=True)
-    read(agent, OBJECTS, memory=memory, deadline=1.5)
-    assert memory.request_size is None
+@pytest.mark.parametrize("version", ["1", "2c"])
+def test_what_a_card_calls_too_big_is_noticed_as_such(version):
+    agent = Agent(OBJECTS, most_varbinds=7)
+    reply = read(agent, OBJECTS, version=version)
+    assert reply.seen is not None
+    assert reply.seen.too_big_at == 10
+
+
+def test_an_unknown_card_is_asked_modestly():
+    agent = Agent(OBJECTS)
+    read(agent, OBJECTS)
+    assert max(len(oids) for _, oids in agent.requests) == 10
+
+
+def test_a_pause_between_requests_is_kept():
+    agent, times = Agent(OBJECTS), []
+    answer = agent.answer
+
+    def timed(datagram):
+        times.append(asyncio.get_running_loop().time())
+        return answer(datagram)
+
+    agent.answer = timed
+    read(agent, OBJECTS, habits=Habits(gap_seconds=0.05))
+    assert len(times) > 3
+    assert min(later - sooner for sooner, later in itertools.pairwise(times)) >= 0.045
+
+
+def test_one_absent_object_costs_version_1_one_more_request():
+    agent = Agent(OBJECTS)
+    reply = read(agent, [*OBJECTS, f"{BASE}.50.0"], version="1", habits=Habits(varbinds=5))
+    assert reply.missing == {f"{BASE}.50.0"}
+    assert len(agent.requests) <= len(OBJECTS) // 5 + 2
 
 
 def test_a_short_answer_is_completed():
