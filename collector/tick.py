@@ -165,7 +165,9 @@ def seconds_since_seen(
 
     None while no collector of the group is alive: then nobody can tell. A device that was never
     seen counts from its registration, one that was switched on again from then. Where three polls
-    take longer than 15 min, the silence that is theirs does not count.
+    take longer than 15 min, or its family may be quiet for longer, the silence that is theirs does
+    not count. A device that reports by exception is not silent while its session lives: its values
+    stay valid until replaced, and the end of its session is a reading of its own.
     """
     found: dict[int, float | None] = {}
     for device_id, seconds in connection.execute(
@@ -177,12 +179,14 @@ def seconds_since_seen(
                         THEN beat_at + %(alive)s ELSE beat_at END), '[]')) AS lived,
                 bool_or(stopped_at IS NULL AND beat_at >= %(now)s - %(alive)s) AS is_alive
             FROM collector WHERE started_at <= %(now)s GROUP BY collector_group)
-        SELECT d.id, CASE WHEN l.is_alive THEN greatest(0, (
+        SELECT d.id, CASE WHEN NOT l.is_alive THEN NULL
+            WHEN l.is_alive AND s.observed_at IS NOT NULL AND s.stays_valid_seconds IS NULL THEN 0
+            WHEN l.is_alive THEN greatest(0, (
             SELECT coalesce(sum(extract(epoch FROM upper(r) - lower(r))), 0)
             FROM unnest(l.lived * tstzmultirange(tstzrange(least(
                 greatest(coalesce(s.received_at, d.created_at), d.watched_since_at),
                 %(now)s), %(now)s))) AS r
-            ) - greatest(0, 3 * d.poll_seconds - 900)) END
+            ) - greatest(0, 3 * d.poll_seconds - 900, s.stays_valid_seconds - 900)) END
         FROM device d JOIN device_state s ON s.device_id = d.id
         LEFT JOIN lives l ON l.collector_group = d.collector_group
         WHERE d.id = ANY(%(ids)s) AND d.enabled
@@ -199,11 +203,16 @@ def _look_again(
     silence: dict[int, float | None],
     now: datetime,
 ) -> None:
-    """Say when each device is looked at next: closely at first, rarely once it is long gone."""
+    """Say when each device is looked at next: closely at first, rarely once it is long gone.
+
+    One whose session lives is looked at rarely too: the end of its session comes as a reading.
+    """
     soon, later = timedelta(seconds=15), timedelta(minutes=5)
-    at = [
-        now + (later if (silence.get(device_id) or 0) > 1_800 else soon) for device_id in device_ids
-    ]
+    at = []
+    for device_id in device_ids:
+        seconds = silence.get(device_id)
+        is_rare = seconds is not None and (seconds == 0.0 or seconds > 1_800)
+        at.append(now + (later if is_rare else soon))
     connection.execute(
         """
         UPDATE device_state s SET silence_check_at = x.at
@@ -233,10 +242,14 @@ def watch_collectors(connection: Connection, *, now: datetime) -> None:
 
 
 def watch_ingest(connection: Connection, *, now: datetime) -> None:
-    """Keep one incident while nothing is stored though collectors live: our own silence."""
+    """Keep one incident while nothing is stored though collectors live: our own silence.
+
+    A fleet that only reports by exception may say nothing for long.
+    """
     row = connection.execute(
         """
-        SELECT coalesce(max(s.received_at), min(d.created_at)) < %(since)s AND EXISTS (
+        SELECT coalesce(max(s.received_at), min(d.created_at)) < %(since)s
+            AND bool_or(s.observed_at IS NULL OR s.stays_valid_seconds IS NOT NULL) AND EXISTS (
             SELECT FROM collector WHERE stopped_at IS NULL AND beat_at >= %(alive)s
             AND started_at < %(since)s)
         FROM device d JOIN device_state s ON s.device_id = d.id WHERE d.enabled

@@ -62,9 +62,9 @@ _UNITS: LiteralString = (
     CROSS JOIN LATERAL (
         SELECT state, badness FROM (VALUES
             (s.received_at IS NULL, 'unknown', 20),
-            (s.received_at < coalesce(%(heard_at)s, %(now)s) - make_interval(secs =>
-                CASE WHEN s.stays_valid_seconds IS NULL THEN 900
-                ELSE greatest(60, 3 * d.poll_seconds) END), 'silent', 21),
+            (s.stays_valid_seconds IS NOT NULL
+                AND s.received_at < coalesce(%(heard_at)s, %(now)s) - make_interval(secs =>
+                greatest(60, 3 * d.poll_seconds, s.stays_valid_seconds)), 'silent', 21),
             (s.status_off, 'off', 44),
             (s.status_on_battery AND s.status_low_battery, 'low_battery', 44),
             (s.status_on_battery AND NOT coalesce(s.status_testing, false)

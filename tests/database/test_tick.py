@@ -310,3 +310,27 @@ def test_a_collector_that_stopped_as_asked_is_missed_only_when_it_stays_away(ser
     assert service.rows("SELECT cause FROM incident") == []
     service.run(5, step=5, beat=False)
     assert service.rows("SELECT cause FROM incident") == [("collector_down",)]
+
+
+def test_a_unit_that_reports_by_exception_is_not_lost_while_its_session_lives(service, database):
+    (ups,) = register(database.admin_dsn)
+    service.beat()
+    service.tell(ups, valid=None, **HEALTHY)
+    service.run(5400, step=60)
+    assert alarms(service) == []
+    assert service.rows("SELECT cause FROM incident") == []  # nor are we blind
+    service.tell(ups, valid=0)  # its last will
+    service.run(900, step=15)
+    assert alarms(service) == []
+    service.run(30, step=15)
+    assert [rule for rule, *_ in alarms(service)] == ["communication_lost"]
+
+
+def test_a_unit_whose_family_may_be_quiet_is_lost_15_minutes_later_than_it_may(service, database):
+    (ups,) = register(database.admin_dsn)
+    service.beat()
+    service.tell(ups, valid=3600, **HEALTHY)
+    service.run(3600, step=60)
+    assert alarms(service) == []
+    service.run(60, step=15)
+    assert [rule for rule, *_ in alarms(service)] == ["communication_lost"]
