@@ -216,29 +216,29 @@ TREND_FLAGS: tuple[Point, ...] = tuple(
     point for point in POINTS if point.trend and point.kind is Kind.FLAG
 )
 
-EXTRA_FLAGS: tuple[str, ...] = (
-    "alarm.ambient_humidity",
-    "alarm.awaiting_power",
-    "alarm.backfeed",
-    "alarm.battery_comm_lost",
-    "alarm.battery_voltage",
-    "alarm.config_change",
-    "alarm.contact_input",
-    "alarm.general_warning",
-    "alarm.ground_fault",
-    "alarm.input_frequency",
-    "alarm.input_phase",
-    "alarm.input_voltage",
-    "alarm.maintenance_due",
-    "alarm.module_fault",
-    "alarm.output_unprotected",
-    "alarm.shutdown_pending",
-    "alarm.site_wiring",
-    "alarm.smoke",
-    "alarm.static_switch_fault",
-    "alarm.water_leak",
-)
-"""Alarm codes without a column of their own: a reading carries them in `extra`."""
+EXTRA_FLAGS: dict[str, tuple[str, str]] = {
+    "alarm.ambient_humidity": ("Room humidity alarm", "环境湿度告警"),
+    "alarm.awaiting_power": ("Waiting for mains", "等待市电恢复"),
+    "alarm.backfeed": ("Backfeed", "反灌"),
+    "alarm.battery_comm_lost": ("Battery pack lost", "电池组通信中断"),
+    "alarm.battery_voltage": ("Battery voltage alarm", "电池电压告警"),
+    "alarm.config_change": ("Configuration changed", "配置已变更"),
+    "alarm.contact_input": ("Input contact", "输入干接点"),
+    "alarm.general_warning": ("General warning", "一般警告"),
+    "alarm.ground_fault": ("Ground fault", "接地故障"),
+    "alarm.input_frequency": ("Input frequency alarm", "输入频率告警"),
+    "alarm.input_phase": ("Input phase alarm", "输入相序告警"),
+    "alarm.input_voltage": ("Input voltage alarm", "输入电压告警"),
+    "alarm.maintenance_due": ("Maintenance due", "需要维护"),
+    "alarm.module_fault": ("Power module fault", "功率模块故障"),
+    "alarm.output_unprotected": ("Output not protected", "输出未受保护"),
+    "alarm.shutdown_pending": ("Shutdown pending", "等待关机"),
+    "alarm.site_wiring": ("Site wiring fault", "现场接线故障"),
+    "alarm.smoke": ("Smoke", "烟感告警"),
+    "alarm.static_switch_fault": ("Static switch fault", "静态开关故障"),
+    "alarm.water_leak": ("Water leak", "漏水告警"),
+}
+"""Alarm codes without a column of their own, with their words: a reading has them in `extra`."""
 
 FACT_COLUMNS: dict[str, tuple[Kind, str, str, str]] = {
     "seconds_since_seen": (Kind.NUMBER, "s", "Time since last heard", "失联时长"),

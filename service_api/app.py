@@ -34,6 +34,7 @@ from service_api.operating import HttpMetrics, Measured
 from service_api.request import AppConfig, Wiring
 from service_api.spares import routes as spares
 from service_api.tickets import routes as tickets
+from service_api.traps import routes as traps
 from service_api.users import routes as users
 from service_api.work_orders import routes as work_orders
 
@@ -53,6 +54,7 @@ NOUNS = (
     customers,
     contracts,
     entitlements,
+    traps,
     users,
 )
 """Modules with an `api` router, a `pages` router, or both: one line a noun."""

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 
-from rules.points import BY_COLUMN
+from rules.points import BY_COLUMN, EXTRA_FLAGS
 from service_api.language import msg, translate
 
 _LOCALE = {"en": "en_GB", "zh": "zh_Hans_CN"}
@@ -74,9 +74,8 @@ def point_name(language: str, column: str) -> str:
     if column == "seconds_since_seen":
         return translate(language, msg("Time since last heard"))
     point = BY_COLUMN.get(column)
-    if point is None:
-        return column
-    return point.zh if language == "zh" else point.en
+    en, zh = (point.en, point.zh) if point else EXTRA_FLAGS.get(column, (column, column))
+    return zh if language == "zh" else en
 
 
 def duration(language: str, seconds: float | timedelta | None) -> str:

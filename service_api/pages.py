@@ -80,6 +80,7 @@ NAVIGATION: tuple[Entry, ...] = (
     Entry("/notifications", msg("Notices"), msg("Serve")),
     Entry("/customers", msg("Customers"), msg("Manage"), (*_STAFF, "integrator")),
     Entry("/contracts", msg("Contracts"), msg("Manage")),
+    Entry("/traps", msg("Traps"), msg("Manage"), (*_STAFF, "integrator")),
     Entry("/users", msg("Users"), msg("Manage"), ("admin",)),
 )
 
@@ -105,7 +106,7 @@ def freshness_of(connection: psycopg.Connection[TupleRow], now: datetime) -> Fre
     """Look when anything was last heard, as far as this connection may see."""
     row = connection.execute(
         "SELECT greatest((SELECT max(received_at) FROM visible_device_state),"
-        " (SELECT max(beat_at) FROM collector))"
+        " (SELECT max(beat_at) FROM collector WHERE collector_group <> 'ingest'))"
     ).fetchone()
     return Freshness(row[0] if row else None, now)
 

@@ -22,6 +22,8 @@ from service_api.pages import is_fragment, render
 from service_api.paging import Page
 from service_api.request import CurrentUser, Now, Transaction, wiring
 from service_api.tickets.store import deadlines
+from service_api.traps.schemas import TrapQuery
+from service_api.traps.store import traps
 
 api = APIRouter(prefix="/api/v1/devices", tags=["devices"], responses=PROBLEM_RESPONSES)
 pages = APIRouter(prefix="/devices", include_in_schema=False)
@@ -86,4 +88,5 @@ def show_device(
         picture=picture_of(device),
         deadlines={one.id: deadlines(one, now) for one in device.tickets},
         history=store.history(connection, device_id, HistoryQuery(limit=40)),
+        traps=traps(connection, TrapQuery(device_id=device_id, limit=8)),
     )
