@@ -290,6 +290,8 @@ def _merged(readings: Sequence[Reading], columns: Sequence[str]) -> tuple[Any, .
     for reading in readings:
         points.update(reading.points)
         extra.update(reading.extra)
+        for column in reading.withheld:
+            points.pop(column, None)
         if not _SLOW.issuperset(reading.points):
             fast_at = reading.observed_at
         if not _SLOW.isdisjoint(reading.points):

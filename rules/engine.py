@@ -82,6 +82,8 @@ class Facts:
             self.values.update(_NOTHING_FAST)
         points = reading.points
         self.values.update(points)
+        if reading.withheld:
+            self.values.update(dict.fromkeys(reading.withheld))
         if not _SLOW.issuperset(points):
             self.fast_at = reading.observed_at
         if not _SLOW.isdisjoint(points):

@@ -28,7 +28,8 @@ class Reading:
     `points` is keyed by column. `observed_at` is the device's or reader's time of the values,
     `received_at` ours. `extra` holds what has no column. `stays_valid_seconds` is how long a fast
     point may be believed (three polls), None while it is valid until replaced
-    (report by exception within a live session).
+    (report by exception within a live session). `withheld` are columns that the device told, or
+    tells of late, and that are not to be believed: unknown from now on.
     """
 
     device_id: int
@@ -38,6 +39,7 @@ class Reading:
     extra: Mapping[str, Value] = field(default_factory=dict)
     source: Source = Source.POLL
     stays_valid_seconds: float | None = 90.0
+    withheld: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

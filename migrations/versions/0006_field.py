@@ -122,6 +122,7 @@ CREATE TABLE doubt (
     raised_at timestamptz NOT NULL,
     seen_at timestamptz NOT NULL,
     state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'accepted', 'dismissed', 'ended')),
+    ended_at timestamptz,
     decided_by text,
     decided_at timestamptz,
     correction_id bigint REFERENCES correction ON DELETE SET NULL,

@@ -6,6 +6,7 @@ yet: that takes some of the last readings (`dwell`). What becomes of a doubt is 
 """
 
 from collections.abc import Mapping, Sequence
+from math import nan
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def check(table: Table) -> list[Outcome]:
 
 def suspicions(row: Row, nominals: Mapping[str, float] | None = None) -> list[Suspicion]:
     """Return what is odd about one reading."""
-    known = [None if nominals is None else nominals.get(column) for column in NOMINALS]
+    known = [(nominals or {}).get(column, nan) for column in NOMINALS]
     return list(explained(check(Table([row], [known])), 0).values())
 
 
