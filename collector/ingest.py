@@ -21,6 +21,7 @@ from psycopg_pool import ConnectionPool
 
 from collector import telemetry_store as telemetry
 from collector.arrival import Arrival
+from collector.doubts import Watch
 from collector.inbox import Inbox
 from collector.rollup import FINEST, bucket_of, mark_dirty, touched_by
 from rules.engine import Engine
@@ -117,6 +118,7 @@ class Ingest:
         self._now = now
         self._oldest = oldest
         self._inbox = Inbox(capacity=capacity, batch=BATCH, linger_seconds=LINGER_SECONDS)
+        self._watch = Watch()
         self._partitions: set[date] = set()
         self._stop = threading.Event()
         self._give_up_at = inf
@@ -228,6 +230,8 @@ class Ingest:
         engine = self._rules.engine(self._connections, now)
         self._make_partitions(batch, now)
         with self._connections.connection() as connection:
+            examined = self._watch.examine(connection, batch, now)
+            batch = examined.batch
             known = {a.reading.device_id for a in batch if a.reading is not None}
             locked = telemetry.lock_states(connection, known, engine.columns)
             parts = self._sort(batch, locked, now)
@@ -237,11 +241,14 @@ class Ingest:
                 connection, [reading for list_ in parts.newer.values() for reading in list_]
             )
             kept_late = telemetry.insert_late(connection, parts.late)
+            examined.forget(connection, parts.newer)
             telemetry.update_states(connection, parts.newer, expired)
             mark_dirty(connection, dirty)
             telemetry.keep_identities(connection, batch, now)
             telemetry.quarantine(connection, parts.refused)
+            examined.record(connection)
             connection.execute("NOTIFY ridethrough, 'readings'")
+        self._watch.keep(examined)
         self._count(parts, kept_late, now)
 
     def _judge(
