@@ -15,12 +15,14 @@ from typing import Protocol
 
 from collector.address import Address, SnmpAddress, parse_address
 from collector.arrival import Arrival
+from collector.blend import Disagreement, contradicted, disagreements, is_outgrown
 from collector.convert import Decoded, decode
 from collector.credentials import parse_credentials
 from collector.marks import decode_identity
 from collector.plan import Plan
 from collector.probe import Met
-from collector.raw import CardMemory, Failure, Habits, RawReply, ReadFailed, Ref
+from collector.raw import CardMemory, Failure, Habits, RawReply, RawValue, ReadFailed, Ref
+from collector.readers.snmp_quick import SettledCard, knocking, settled_card
 from collector.schedule import FAST_SECONDS, rhythm, wait_after
 from collector.store import KnownDevice
 from rules.facts import Identity, Reading, Rejection, Source, Value
@@ -39,6 +41,12 @@ SILENT_FAILURES = 2
 
 _UPTIME = "1.3.6.1.2.1.1.3.0"
 _FULL_PATIENCE = 3.0  # a full read may take this many deadlines
+_QUICK_PATIENCE = (
+    0.4  # the share of the deadline after which a quick poll gives way to a careful one
+)
+_ODDITIES = 2  # odd answers in a row after which a card is asked with care for an hour
+_CAREFUL_SECONDS = 3_600.0
+_LEAST_DEADLINE = 0.25  # the share of the deadline that is left to a careful poll in any case
 _SLOW = frozenset(point.column for point in POINTS if point.pace is Pace.SLOW)
 _BAD_INPUT = frozenset({Failure.MALFORMED.value, Failure.AUTH.value, Failure.UNSUPPORTED.value})
 """Failures that are bad input rather than silence: they are quarantined once a streak."""
@@ -103,7 +111,8 @@ class PolledDevice:
     """A device between its polls; `due`, `full_due` and `poked_at` are the loop's time.
 
     `poked_at` is when it was, or is to be, polled because it may have news; `is_poked` says that
-    there may be more since the poll under way began.
+    there may be more since the poll under way began. `settled` is how to ask it the quick way.
+    `is_asked` while it is asked so, `task` while it is asked with care.
     """
 
     device: KnownDevice
@@ -111,6 +120,7 @@ class PolledDevice:
     on_battery: bool
     address: Address | None = None
     plan: Plan | None = None
+    known_as: Identity | None = None
     memory: CardMemory | None = None
     slow: Mapping[str, Value] = field(default_factory=dict)
     full_due: float = 0.0
@@ -123,6 +133,16 @@ class PolledDevice:
     refused: dict[tuple[str | None, str], float] | None = None
     is_gone: bool = False
     task: asyncio.Task[None] | None = None
+    is_asked: bool = False
+    settled: SettledCard | None = None
+    oddities: int = 0
+    careful_until: float = -inf
+    is_silent: bool = False
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it is being polled."""
+        return self.is_asked or self.task is not None
 
     @property
     def interval(self) -> float:
@@ -159,14 +179,62 @@ class PolledDevice:
 
     def begin_anew(self) -> None:
         """Forget how the device is to be asked: it is met again on its next poll."""
-        self.address = self.plan = self.memory = None
+        self.address = self.plan = self.memory = self.settled = None
         self.slow, self.refused = {}, None
 
-    async def poll(self, tools: Tools) -> Arrival:
+    def quick_card(self, tools: Tools, now: float) -> SettledCard | None:
+        """Return how to ask the device without care now, None if it has to be asked with care.
+
+        A card that answered everything the last time is asked the same again. Whether one that is
+        new or silent answers at all is asked first; only the second failure of a streak is looked
+        at with care, to tell what is wrong.
+        """
+        if self.plan is None or self.failures:
+            return None if self.failures == 1 else self._knocking(tools)
+        card = self.settled
+        if card is None or now >= min(self.full_due, card.until) or now < self.careful_until:
+            return None
+        return card
+
+    def _knocking(self, tools: Tools) -> SettledCard | None:
+        if self.failures and not self.is_silent:
+            return None
+        try:
+            address = self.address or _address_of(self.device, tools)
+        except DeviceMisrecorded:
+            return None
+        return knocking(address, _UPTIME, patience=self.device.deadline_seconds)
+
+    def take(self, tools: Tools, values: Mapping[Ref, RawValue]) -> Arrival:
+        """Return what a settled card said."""
+        tools.counters.polls += 1
+        self.oddities = 0
+        if self.plan is None:
+            raise RuntimeError("a settled card has been met")
+        return self._understood(tools, self.plan, values, None)
+
+    def knocked(self, tools: Tools) -> None:
+        """Note that a device which was only asked whether it answers did not."""
+        tools.counters.polls += 1
+        seconds = self.device.deadline_seconds
+        self.fail(
+            tools, Failure.TIMEOUT.value, f"no answer from {self.device.address} in {seconds:g} s"
+        )
+
+    def wonder(self, now: float) -> None:
+        """Note that a settled card said something else than usual."""
+        self.settled = None
+        self.oddities += 1
+        if self.oddities >= _ODDITIES:
+            self.careful_until = now + _CAREFUL_SECONDS
+
+    async def poll(self, tools: Tools, *, spent: float = 0.0) -> Arrival:
         """Read the device once; raise ReadFailed or DeviceMisrecorded.
 
         1. A device not met yet is met.
         2. Fast points are read each time; slow points and identity too, daily and after a restart.
+
+        `spent` are the seconds of its deadline that passed already.
         """
         tools.counters.polls += 1
         device = self.device
@@ -180,12 +248,16 @@ class PolledDevice:
         refs: tuple[Ref, ...] = plan.fast_refs
         deadline = device.deadline_seconds
         if is_full:
-            refs = (*refs, *plan.slow_refs, *plan.identity_refs)
+            refs = (*refs, *plan.slow_refs, *plan.check_refs, *plan.identity_refs)
             deadline *= _FULL_PATIENCE
         if isinstance(address, SnmpAddress):
             refs = (*refs, _UPTIME)
         reply = await tools.read(
-            address, refs, memory=memory, deadline=deadline, habits=plan.habits
+            address,
+            refs,
+            memory=memory,
+            deadline=max(deadline - spent, deadline * _LEAST_DEADLINE),
+            habits=plan.habits,
         )
         values = reply.values
         if not values:
@@ -197,12 +269,34 @@ class PolledDevice:
         if is_full:
             self.full_due = now + (FULL_AGAIN_SECONDS if reply.problems else FULL_SECONDS)
             identity = decode_identity(plan, values)
+            if is_outgrown(plan, values, self.known_as, identity) and not reply.problems:
+                self.plan = None  # another unit or other firmware: met again on its next poll
+            self.known_as = identity
+        else:
+            self.settled = settled_card(
+                address,
+                refs,
+                reply,
+                memory=memory,
+                habits=plan.habits,
+                patience=deadline * _QUICK_PATIENCE,
+            )
+        return self._understood(tools, plan, values, identity)
+
+    def _understood(
+        self,
+        tools: Tools,
+        plan: Plan,
+        values: Mapping[Ref, RawValue],
+        identity: Identity | None,
+    ) -> Arrival:
         uptime = values.get(_UPTIME)
         if isinstance(uptime, int):
             if uptime < self.uptime:
                 self.full_due = 0.0  # restarted: it may be another unit, or have other firmware
             self.uptime = uptime
-        return self._arrival(tools, decode(plan, values, self.slow), identity)
+        found = disagreements(plan, values) if identity is not None else ()
+        return self._arrival(tools, decode(plan, values, self.slow), identity, found)
 
     async def _first_poll(self, tools: Tools, address: Address, memory: CardMemory) -> Arrival:
         device = self.device
@@ -214,14 +308,20 @@ class PolledDevice:
         met = await tools.meet(address, device.profile, memory=memory)
         if self.address is address:  # else its record changed meanwhile
             self.plan = met.plan
+            self.known_as = met.identity
             self.full_due = asyncio.get_running_loop().time() + FULL_SECONDS
             self.uptime = 0
         name = met.identified.profile_name
         profile = None if name == device.profile else name
-        return self._arrival(tools, met.decoded, met.identity, profile)
+        return self._arrival(tools, met.decoded, met.identity, met.disagreements, profile)
 
     def _arrival(
-        self, tools: Tools, decoded: Decoded, identity: Identity | None, profile: str | None = None
+        self,
+        tools: Tools,
+        decoded: Decoded,
+        identity: Identity | None,
+        found: Sequence[Disagreement] = (),
+        profile: str | None = None,
     ) -> Arrival:
         points = decoded.points
         on_battery = points.get("status_on_battery")
@@ -236,7 +336,7 @@ class PolledDevice:
             observed_at=at,
             received_at=at,
             points=points,
-            extra=decoded.extra,
+            extra={**decoded.extra, **contradicted(found)} if found else decoded.extra,
             source=Source.POLL,
             stays_valid_seconds=3 * self.interval + device.deadline_seconds,
         )
@@ -269,6 +369,7 @@ class PolledDevice:
         """Note a failed poll, told once a streak; return what is to be quarantined of it."""
         tools.counters.failures[kind] += 1
         self.failures += 1
+        self.is_silent = kind == Failure.TIMEOUT.value
         at = tools.now()
         self.failing_since = self.failing_since or at
         if self.failures == SILENT_FAILURES and not self.is_gone:
