@@ -58,8 +58,8 @@ class Seen:
     `clean` counts polls without any trouble. `lost_at` is the size of a request that was lost
     while a smaller one was answered, `too_big_at` of one that the card called too big, 0 for none.
     `hurried` says that a request was lost though one as large had just been answered; `slow` that
-    the answers took most of the deadline, or were cut off by it; `blip` that the card answers again
-    after a poll or two without any answer; `bulk_failed` that GETBULK misbehaved.
+    the answers took most of the deadline, or were cut off by it, after `seconds`; `blip` that the
+    card answers again after a poll or two without any answer; `bulk_failed` that GETBULK misbehaved.
     """
 
     clean: int = 0
@@ -67,6 +67,7 @@ class Seen:
     too_big_at: int = 0
     hurried: bool = False
     slow: bool = False
+    seconds: float = 0.0
     blip: bool = False
     bulk_failed: bool = False
 
@@ -186,7 +187,8 @@ def next_patience(learned: Patience, seen: Seen, ground: Ground) -> Patience:
     if seen.hurried:
         learned = _ask_slower(learned)
     if seen.slow:
-        deadline = max(learned.deadline_seconds or 0.0, ground.deadline_seconds) * _DEADLINE_STEP
+        enough = max(learned.deadline_seconds or 0.0, ground.deadline_seconds, seen.seconds)
+        deadline = enough * _DEADLINE_STEP
         longest = max(_LONGEST_DEADLINE_SECONDS, ground.deadline_seconds)
         learned = replace(learned, deadline_seconds=min(deadline, longest), calm=0)
     if seen.blip:

@@ -84,6 +84,7 @@ def test_a_hurried_card_is_given_pauses_which_shrink_again():
 def test_a_slow_card_is_given_time_which_is_taken_back_when_it_is_not_needed():
     learned = after(Patience(), Seen(slow=True), Seen(slow=True))
     assert learned.deadline_seconds == pytest.approx(4.5)
+    assert after(Patience(), Seen(slow=True, seconds=5.0)).deadline_seconds == pytest.approx(7.5)
     assert after(learned, *[Seen(slow=True)] * 20).deadline_seconds == 15.0
     assert after(learned, *[Seen(clean=20)] * 10).deadline_seconds is None
 
@@ -135,6 +136,7 @@ SEEN = st.builds(
     too_big_at=st.integers(0, 60),
     hurried=st.booleans(),
     slow=st.booleans(),
+    seconds=st.floats(0.0, 60.0),
     blip=st.booleans(),
     bulk_failed=st.booleans(),
 )
