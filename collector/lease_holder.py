@@ -114,6 +114,8 @@ class LeaseHolder:
                 self._leave()
                 return _ELIGIBLE_AGAIN_SECONDS
             asked_at, collector_id = self._clock(), self._collector_id()
+            if self._member not in (None, collector_id):
+                self._leave()  # a life that is over holds nothing
             with self._connections.connection(CONNECT_SECONDS) as connection:
                 decision = renew(
                     connection, self._work, collector_id=collector_id, given_up=self._given_up

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 RELOAD_SECONDS = 10.0
 """How often the devices are loaded anew."""
+JOIN_SECONDS = 5.0
+"""Devices that join a running loop are polled first within this."""
 
 _LOAD_SECONDS = 30.0
 _MEETING_SHARE = 2  # at most one in so many polls under way is a first meeting
@@ -73,6 +75,8 @@ class PollLoop:
         self._is_stopping = False
         self._timer: asyncio.TimerHandle | None = None
         self._load_failed = False
+        self._has_loaded = False
+        self._moved = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Poll until `stop` is set, then let the polls under way end."""
@@ -82,16 +86,29 @@ class PollLoop:
         try:
             while not stop.is_set():
                 await self._reload(thread)
-                try:
-                    await asyncio.wait_for(stop.wait(), RELOAD_SECONDS)
-                except TimeoutError:
-                    continue
+                await self._rest(stop)
         finally:
             self._is_stopping = True
             thread.shutdown(wait=False, cancel_futures=True)
             if self._timer is not None:
                 self._timer.cancel()
             await self._end_running()
+
+    async def _rest(self, stop: asyncio.Event) -> None:
+        """Wait until the devices are to be loaded anew, or `stop` is set."""
+        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._moved.wait())]
+        await asyncio.wait(waits, timeout=RELOAD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        self._moved.clear()
+
+    def let_go(self, is_ours: Callable[[KnownDevice], bool]) -> None:
+        """Poll no more what is another's now, and load anew at once; in the loop's thread."""
+        for device_id, polled in tuple(self._fleet.items()):
+            if not is_ours(polled.device):
+                self._fleet.pop(device_id).leave(self._tools)
+        self.counters.devices = len(self._fleet)
+        self._moved.set()
 
     def poke(self, device_id: int) -> None:
         """Poll a device at once, since it may have news; to be called in the loop's thread.
@@ -155,9 +172,12 @@ class PollLoop:
                 known.change(device)
                 continue
             interval = rhythm(device.poll_seconds, on_battery=device.is_on_battery)
-            due = now + first_wait(device_id, interval)
+            # One that joins later was perhaps another's, who died: it has waited long enough.
+            spread = min(interval, JOIN_SECONDS) if self._has_loaded else interval
+            due = now + first_wait(device_id, spread)
             polled = self._fleet[device_id] = PolledDevice(device, due, device.is_on_battery)
             self._push(polled, due)
+        self._has_loaded = self._has_loaded or bool(wanted)
         self.counters.devices = len(self._fleet)
         self._dispatch()
 

@@ -1,13 +1,18 @@
 """Which devices there are to read, and which collectors are alive, as the database knows them."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import psycopg
 from psycopg.rows import TupleRow, class_row
 
 BEAT_SECONDS = 10.0
 """How often a live collector says so; it counts as dead after three missed beats."""
+ALIVE_FOR = timedelta(seconds=3 * BEAT_SECONDS)
+"""A collector that has not beaten for so long is dead."""
+WORKERS = "ingest"
+"""The group of workers that take in what others read: they share work and own no device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,8 @@ class KnownDevice:
     `sealed_credentials` is a Fernet token or None; `is_on_battery` is the last known state, so
     that a restarted collector keeps the fast rhythm. `observed_at` is the device's time of its
     newest reading; `is_offline` says that its session was told to have ended after that.
+    `patience` is what was learned about asking its card, `patience_set` what people fixed of it;
+    `is_card_failing` says that it could not be read when it was last heard of.
     """
 
     device_id: int
@@ -30,16 +37,18 @@ class KnownDevice:
     is_on_battery: bool
     observed_at: datetime | None = None
     is_offline: bool = False
+    patience: Mapping[str, object] = field(default_factory=dict)
+    patience_set: Mapping[str, object] = field(default_factory=dict)
+    is_card_failing: bool = False
 
 
 def known_devices(
     connection: psycopg.Connection[TupleRow],
     *,
     collector_group: str,
-    share: int = 0,
-    of: int = 1,
+    shards: Collection[int] | None = None,
 ) -> list[KnownDevice]:
-    """Return the enabled devices of a group that fall to worker `share` of `of`."""
+    """Return the enabled devices of a group, those in `shards` if told so."""
     with connection.cursor(row_factory=class_row(KnownDevice)) as cursor:
         return cursor.execute(
             """
@@ -47,15 +56,30 @@ def known_devices(
                 c.sealed AS sealed_credentials, d.profile,
                 d.poll_seconds, d.deadline_seconds,
                 coalesce(s.status_on_battery, false) AS is_on_battery,
-                s.observed_at, coalesce(s.stays_valid_seconds = 0, false) AS is_offline
+                s.observed_at, coalesce(s.stays_valid_seconds = 0, false) AS is_offline,
+                coalesce(k.patience, '{}') AS patience, d.patience AS patience_set,
+                k.failure IS NOT NULL AS is_card_failing
             FROM device d
             JOIN device_state s ON s.device_id = d.id
+            LEFT JOIN device_card k ON k.device_id = d.id
             LEFT JOIN credential c ON c.id = d.credential_id
-            WHERE d.enabled AND d.collector_group = %s AND d.id %% %s = %s
+            WHERE d.enabled AND d.collector_group = %(group)s
+                AND (%(shards)s::smallint[] IS NULL OR d.shard = ANY(%(shards)s))
             ORDER BY d.id
             """,
-            (collector_group, of, share),
+            {"group": collector_group, "shards": None if shards is None else sorted(shards)},
         ).fetchall()
+
+
+def device_numbers(
+    connection: psycopg.Connection[TupleRow], *, shards: Collection[int]
+) -> dict[str, int]:
+    """Return the ids of the enabled devices in some shards by their keys."""
+    return dict(
+        connection.execute(
+            "SELECT key, id FROM device WHERE enabled AND shard = ANY(%s)", (sorted(shards),)
+        ).fetchall()
+    )
 
 
 def begin_collector(
@@ -76,11 +100,18 @@ def begin_collector(
 
 def beat_collector(
     connection: psycopg.Connection[TupleRow], collector_id: int, *, now: datetime
-) -> None:
-    """Record that a collector is alive; silence counts only while one of the group is."""
-    connection.execute(
-        "UPDATE collector SET beat_at = greatest(beat_at, %s) WHERE id = %s", (now, collector_id)
+) -> bool:
+    """Record that a collector is alive; silence counts only while one of the group is.
+
+    False, recording nothing, when its beats were missing for so long that this life is over.
+    """
+    updated = connection.execute(
+        """
+        UPDATE collector SET beat_at = greatest(beat_at, %s) WHERE id = %s AND beat_at >= %s
+        """,
+        (now, collector_id, now - ALIVE_FOR),
     )
+    return updated.rowcount > 0
 
 
 def end_collector(

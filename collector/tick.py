@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
+from collector.store import ALIVE_FOR, WORKERS
 from collector.telemetry_store import facts_of
 from rules.engine import Engine
 from rules.incidents import COLLECTOR_DOWN, NO_DATA, WHOLE_FLEET, collector_group_subject
@@ -29,8 +30,6 @@ log = logging.getLogger(__name__)
 AT_ONCE = 500
 SET_ASIDE_FOR = timedelta(minutes=5)
 """How long a device that cannot be judged is left alone."""
-ALIVE_FOR = timedelta(seconds=30)
-"""A collector that has not beaten for three beats is dead."""
 NO_DATA_AFTER = timedelta(minutes=5)
 """When nothing has been stored for so long, staff are told."""
 
@@ -251,10 +250,10 @@ def watch_ingest(connection: Connection, *, now: datetime) -> None:
         SELECT coalesce(max(s.received_at), min(d.created_at)) < %(since)s
             AND bool_or(s.observed_at IS NULL OR s.stays_valid_seconds IS NOT NULL) AND EXISTS (
             SELECT FROM collector WHERE stopped_at IS NULL AND beat_at >= %(alive)s
-            AND started_at < %(since)s)
+            AND started_at < %(since)s AND collector_group <> %(workers)s)
         FROM device d JOIN device_state s ON s.device_id = d.id WHERE d.enabled
         """,
-        {"since": now - NO_DATA_AFTER, "alive": now - ALIVE_FOR},
+        {"since": now - NO_DATA_AFTER, "alive": now - ALIVE_FOR, "workers": WORKERS},
     ).fetchone()
     _stands(connection, WHOLE_FLEET, NO_DATA, now, holds=row is not None and bool(row[0]))
 

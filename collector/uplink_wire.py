@@ -9,6 +9,9 @@ Both directions stand here, side by side. The document's form is version 1:
      "rejections": [{"point": …, "raw": …, "reason": …, "detail": …}],
      "identity": {…}, "profile": "rfc1628", "card": {…}, "trap": {…}}
 
+A collector tells of its life under `collectors/<name>`: `availability` (`online`, or the last will
+`offline`), `beat`, and the center answers under `clock` when it got a beat.
+
 What is not told is left out. Instants are by the collector's clock; `skew` says how many seconds
 that is ahead of the center's, as the collector knew it then. It is applied where it matters, and
 since it is part of the message, a message that is delivered twice gives the same instant twice.
@@ -91,6 +94,29 @@ class _News(BaseModel):
     trap: TrapNews | None = None
 
 
+class Beat(BaseModel):
+    """A sign of life; `at` is by the collector's clock."""
+
+    model_config = _FORM
+    v: Literal[1]
+    at: AwareDatetime
+    group: _Key
+    life: _Key
+    number: Annotated[int, Field(ge=0, lt=2**63)]
+    spooled: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    dropped: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    skew: FiniteFloat | None = None
+
+
+class Answer(BaseModel):
+    """When the center got a beat, by its clock."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    life: _Key
+    number: int
+    at: AwareDatetime
+
+
 class UplinkRefused(ValueError):
     """A message is not of the form: a word to count by and a sentence."""
 
@@ -108,6 +134,38 @@ def topic_of(device_key: str) -> str:
 def filter_of(shard: int) -> str:
     """Return the filter of everything in a shard."""
     return f"{ROOT}/{shard:02}/+/reading"
+
+
+def collector_topic(name: str, kind: str) -> str:
+    """Return where a collector tells of its life: `availability`, `beat`, `clock`."""
+    return f"{ROOT}/collectors/{name}/{kind}"
+
+
+def parse_collector_topic(topic: str) -> tuple[str, str] | None:
+    """Return (name, kind) of a topic about a collector's life, None for another's."""
+    parts = topic.split("/")
+    if len(parts) != 6 or "/".join(parts[:4]) != f"{ROOT}/collectors" or not parts[4]:
+        return None
+    return parts[4], parts[5]
+
+
+def read_beat(payload: bytes) -> Beat:
+    """Return a beat; raise UplinkRefused."""
+    if b"\\u0000" in payload:
+        raise UplinkRefused("bad_text", "a text holds NUL")
+    try:
+        return Beat.model_validate_json(payload)
+    except ValueError as invalid:
+        detail = _first_of(invalid) if isinstance(invalid, ValidationError) else str(invalid)
+        raise UplinkRefused("bad_message", detail) from None
+
+
+def read_answer(payload: bytes) -> Answer | None:
+    """Return the center's answer to a beat, None for anything else."""
+    try:
+        return Answer.model_validate_json(payload)
+    except ValueError:
+        return None
 
 
 def parse_topic(topic: str) -> tuple[int, str] | None:
@@ -161,8 +219,10 @@ def encode(arrival: Arrival, *, collector: str, skew: float | None) -> tuple[str
         payload = json.dumps(_clean(document), separators=(",", ":")).encode()
     if len(payload) > LARGEST_BYTES:
         detail = f"{len(payload)} bytes, more than {LARGEST_BYTES}"
-        told = Rejection(None, "", "too_large", detail)
-        bare = Arrival(arrival.device_key, arrival.received_at, arrival.source, rejections=(told,))
+        refused = Rejection(None, "", "too_large", detail)
+        bare = Arrival(
+            arrival.device_key, arrival.received_at, arrival.source, rejections=(refused,)
+        )
         return encode(bare, collector=collector, skew=skew)
     return topic_of(arrival.device_key), payload
 

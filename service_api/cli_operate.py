@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 
 from service_api import demo as the_demo
 from service_api.cli_shared import CommandFailed, UsageError, print_json, reason
-from service_api.daemon import DaemonFailed, SettingMissing, daemon
+from service_api.daemon import SHARED_ROLES, DaemonFailed, SettingMissing, daemon
 from service_api.database import STAFF, SchemaMismatch, open_pool, request_transaction
 from service_api.database import migrate as migrate_database
 from service_api.devices_csv import ImportInvalid, read_devices
@@ -102,11 +102,12 @@ def run(arguments: argparse.Namespace) -> None:
             why = f"it is needed for {', '.join(sorted(role_kinds))}"
             _dsn(getattr(settings, name), name.upper(), why)
     asked = _stop_signal()
-    polling = arguments.workers if "collect" in arguments.roles else 1
+    shared = tuple(role for role in arguments.roles if role in SHARED_ROLES)
+    count = arguments.workers if shared else 1
     try:
         with (
-            further_workers(polling, partial(_poll_share, arguments.now, polling)) as alive,
-            daemon(settings, arguments.roles, now=arguments.now, of=polling) as running,
+            further_workers(count, partial(_work, arguments.now, shared)) as alive,
+            daemon(settings, arguments.roles, now=arguments.now) as running,
         ):
             running.wait(asked, also=alive)
     except (SettingMissing, KeyInvalid) as error:
@@ -117,10 +118,12 @@ def run(arguments: argparse.Namespace) -> None:
         raise CommandFailed(f"the database cannot be reached: {error}") from error
 
 
-def _poll_share(now: Callable[[], datetime], of: int, share: int, asked: threading.Event) -> None:
-    """Run one further process that polls its share of the devices."""
+def _work(
+    now: Callable[[], datetime], roles: Sequence[str], share: int, asked: threading.Event
+) -> None:
+    """Run one further process that takes its part of the shared roles."""
     set_up()
-    with daemon(_settings(), ("collect",), now=now, share=share, of=of) as running:
+    with daemon(_settings(), roles, now=now, share=share) as running:
         running.wait(asked)
 
 

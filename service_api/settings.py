@@ -1,5 +1,6 @@
 """Settings: environment variables `RIDETHROUGH_…`, read in one place and checked first."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
@@ -53,6 +54,22 @@ class Settings(BaseSettings):
     staff_channel: SecretStr | None = Field(
         default=None, description="an Apprise address: told when this service itself is blind"
     )
+    collector_group: str = Field(
+        default="default", min_length=1, description="whose devices the role collect polls"
+    )
+    collector_name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description="what a collector away from the center is called there; else its host's name",
+    )
+    uplink_url: SecretStr | None = Field(
+        default=None,
+        description="the center's broker, where a collector away from it sends what it reads",
+    )
+    spool_dir: Path | None = Field(
+        default=None, description="where that collector keeps what the broker has not taken yet"
+    )
+    spool_mb: int = Field(default=1024, ge=1, description="how much; the oldest goes first")
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65_535)
     raw_days: int = Field(default=14, ge=1, description="how long raw readings are kept")

@@ -1,0 +1,436 @@
+"""The uplink of a collector away from the center: what it reads goes to a broker, by way of disk.
+
+Arrivals are written to the spool first; from there they go out in order, at most so many without
+the broker's acknowledgement, and stay on disk until it came. After a cut the connection begins
+anew with the oldest message that was not acknowledged: what arrives twice, the center knows by
+device and instant. Beside the messages the collector tells of its own life: a last will, and beats
+that nobody queues. What a message is, is `collector.uplink_wire`'s business.
+"""
+
+import json
+import logging
+import sqlite3
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from collector.address import MqttAddress
+from collector.arrival import Arrival
+from collector.inbox import Inbox
+from collector.skew import OwnSkew
+from collector.spool import Spool
+from collector.uplink_wire import collector_topic, encode, read_answer
+
+log = logging.getLogger(__name__)
+
+UNACKNOWLEDGED = 200
+"""How many messages may be under way; a broker that bears less says so (MQTT 5)."""
+BEAT_SECONDS = 5.0
+KEEPALIVE_SECONDS = 15
+LONGEST_RECONNECT_SECONDS = 10.0
+PATIENCE_AT_STOP_SECONDS = 5.0
+
+_CAPACITY = 10_000
+_BATCH = 500
+_LINGER_SECONDS = 0.2
+_CONNECT_SECONDS = 10.0
+_FORGET_AFTER = 200
+_DISK_AGAIN_SECONDS = 1.0
+_NOBODY_AGAIN_SECONDS = 5.0
+_NO_MATCHING_SUBSCRIBERS = 16
+_SKEW_NOTED_SECONDS = 0.2
+_QOS = 1
+
+
+@dataclass(slots=True)
+class UplinkCounters:
+    """What the uplink did since it started."""
+
+    spooled: int = 0
+    connects: int = 0
+    sent: int = 0
+    acknowledged: int = 0
+    not_taken: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Self:
+    """Who a collector is to the center: its name and group, and a word for this life of it."""
+
+    name: str
+    group: str
+    life: str
+
+
+class Uplink:
+    """Takes arrivals from any thread from `start` to `stop`, and sends them when it can.
+
+    `now` is the wall clock, which may be wrong; `steady` never steps.
+    """
+
+    def __init__(
+        self,
+        broker: MqttAddress,
+        *,
+        who: Self,
+        spool: Spool,
+        now: Callable[[], datetime],
+        steady: Callable[[], float] = time.monotonic,
+        version: int = 5,
+        tls: ssl.SSLContext | None = None,
+        unacknowledged: int = UNACKNOWLEDGED,
+    ) -> None:
+        self.counters = UplinkCounters()
+        self._broker = broker
+        self._who = who
+        self._spool = spool
+        self._now = now
+        self._steady = steady
+        self._is_v5 = version == 5
+        self._tls = tls
+        self._unacknowledged = unacknowledged
+        noted = spool.noted("skew")
+        self._noted = None if noted is None else float(noted)
+        self._skew = OwnSkew(remembered=self._noted)
+        self._inbox = Inbox(capacity=_CAPACITY, batch=_BATCH, linger_seconds=_LINGER_SECONDS)
+        self._stopping = threading.Event()
+        self._written = threading.Event()
+        self._wake = threading.Event()
+        self._sent_up_to = 0
+        self._beats = 0
+        self._failure_told: str | None = None
+        self._threads: list[threading.Thread] = []
+
+    def offer(self, arrival: Arrival) -> bool:
+        """Take an arrival; False, taking nothing, while the disk takes nothing."""
+        return self._inbox.put(arrival)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait on disk for the line."""
+        return len(self._spool)
+
+    @property
+    def skew(self) -> float | None:
+        """By how many seconds our clock is ahead of the center's, as far as is known."""
+        return self._skew.seconds(self._now(), steady=self._steady())
+
+    def start(self) -> None:
+        """Begin to write and to send, in threads."""
+        self._threads = [
+            threading.Thread(target=self._write, name="uplink-spool", daemon=True),
+            threading.Thread(target=self._send, name="uplink", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Write what was taken, send what goes out quickly, and take leave; the rest stays."""
+        self._stopping.set()
+        self._inbox.close()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join(2 * PATIENCE_AT_STOP_SECONDS)
+
+    # To disk
+
+    def _write(self) -> None:
+        while not self._stopping.is_set():
+            self._write_batch(wait_seconds=0.5)
+        while self._write_batch(wait_seconds=0.0):
+            pass
+        self._written.set()
+
+    def _write_batch(self, *, wait_seconds: float) -> int:
+        batch = self._inbox.take(wait_seconds=wait_seconds)
+        if not batch:
+            return 0
+        skew = self.skew
+        messages = [encode(one, collector=self._who.name, skew=skew) for one in batch]
+        is_failing = False
+        while True:
+            try:
+                self._spool.put(messages)
+                break
+            except sqlite3.Error as error:
+                if not is_failing:
+                    log.exception("the spool takes nothing")
+                is_failing = True
+                if self._stopping.wait(_DISK_AGAIN_SECONDS):
+                    log.warning("%d messages are lost, unwritten: %s", len(batch), error)
+                    return 0
+        if is_failing:
+            log.info("the spool takes messages again")
+        self.counters.spooled += len(batch)
+        for one in batch:
+            if one.acknowledge is not None:
+                one.acknowledge()
+        self._wake.set()
+        return len(batch)
+
+    # To the broker
+
+    def _send(self) -> None:
+        wait = 1.0
+        while not self._stopping.is_set():
+            acknowledged = self.counters.acknowledged
+            connection = _Connection(self._broker, self._who, self._wake, self._hear, self._is_v5)
+            try:
+                if connection.open(self._tls):
+                    self.counters.connects += 1
+                    self._serve(connection)
+                self._tell(connection.failure)
+            except OSError as error:
+                self._tell(f"cannot be reached: {error}")
+            finally:
+                connection.close()
+            wait = 1.0 if self.counters.acknowledged > acknowledged else wait * 2
+            wait = min(wait, LONGEST_RECONNECT_SECONDS)
+            self._stopping.wait(wait)
+
+    def _serve(self, connection: "_Connection") -> None:
+        """Send until the connection is lost, or we stop and nothing more goes out in time."""
+        log.info("the uplink to %s:%d is up", self._broker.host, self._broker.port)
+        self._failure_told = None
+        self._sent_up_to = 0
+        under_way: dict[int, int] = {}
+        ordered: deque[int] = deque()
+        arrived: set[int] = set()
+        next_beat = give_up_at = None
+        most = min(self._unacknowledged, connection.receive_maximum)
+        while not connection.is_lost:
+            self._wake.clear()
+            now = self._steady()
+            if self._stopping.is_set():
+                give_up_at = give_up_at or now + PATIENCE_AT_STOP_SECONDS
+                is_done = self._written.is_set() and not under_way and not len(self._spool)
+                if is_done or now >= give_up_at:
+                    break
+            if next_beat is None or now >= next_beat:
+                self._beat(connection)
+                next_beat = now + BEAT_SECONDS
+            refused = self._collect(connection, under_way, arrived)
+            self._forget(ordered, arrived, at_once=not under_way)
+            if refused is not None:
+                connection.lose(refused)
+                self._stopping.wait(_NOBODY_AGAIN_SECONDS)
+                break
+            if not self._send_more(connection, under_way, ordered, most - len(under_way)):
+                self._wake.wait(min(0.5, next_beat - now))
+        self._forget(ordered, arrived, at_once=True)
+
+    def _send_more(
+        self, connection: "_Connection", under_way: dict[int, int], ordered: deque[int], room: int
+    ) -> bool:
+        """Send what waits, as far as there is room; tell whether anything went out."""
+        if room <= 0:
+            return False
+        messages = self._spool.after(self._sent_up_to, most=room)
+        for message in messages:
+            mid = connection.publish(message.topic, message.payload)
+            if mid is None:
+                return False
+            under_way[mid] = message.number
+            ordered.append(message.number)
+            self._sent_up_to = message.number
+            self.counters.sent += 1
+        return bool(messages)
+
+    def _collect(
+        self, connection: "_Connection", under_way: dict[int, int], arrived: set[int]
+    ) -> str | None:
+        """Take in acknowledgements; return why the broker did not take a message, if so."""
+        while connection.acknowledged:
+            mid, code = connection.acknowledged.popleft()
+            number = under_way.pop(mid, None)
+            if number is None:
+                continue
+            if code == _NO_MATCHING_SUBSCRIBERS:
+                self.counters.not_taken += 1
+                return "has nobody who takes our messages: is an ingest worker running?"
+            if code >= 128:
+                self.counters.not_taken += 1
+                return f"refuses our messages (reason {code})"
+            self.counters.acknowledged += 1
+            arrived.add(number)
+        return None
+
+    def _forget(self, ordered: deque[int], arrived: set[int], *, at_once: bool) -> None:
+        """Delete from disk what arrived, up to the first that did not."""
+        if not arrived or not (at_once or len(arrived) >= _FORGET_AFTER):
+            return
+        last = None
+        while ordered and ordered[0] in arrived:
+            last = ordered.popleft()
+            arrived.discard(last)
+        if last is not None:
+            self._spool.forget(last)
+
+    def _tell(self, failure: str | None) -> None:
+        if failure is not None and self._failure_told is None and not self._stopping.is_set():
+            host, port = self._broker.host, self._broker.port
+            log.warning("the uplink's broker %s:%d %s", host, port, failure)
+            self._failure_told = failure
+
+    # Our life
+
+    def _beat(self, connection: "_Connection") -> None:
+        self._beats += 1
+        skew = self.skew
+        document: dict[str, Any] = {
+            "v": 1,
+            "at": self._now().isoformat(),
+            "group": self._who.group,
+            "life": self._who.life,
+            "number": self._beats,
+            "spooled": len(self._spool),
+            "dropped": self._spool.dropped,
+        }
+        if skew is not None:
+            document["skew"] = round(skew, 3)
+            if self._noted is None or abs(skew - self._noted) > _SKEW_NOTED_SECONDS:
+                self._spool.note("skew", repr(skew))
+                self._noted = skew
+        self._skew.ask(self._beats, steady=self._steady())
+        connection.say(collector_topic(self._who.name, "beat"), json.dumps(document))
+
+    def _hear(self, payload: bytes) -> None:
+        """Take in the center's answer to a beat."""
+        answer = read_answer(payload)
+        if answer is not None and answer.life == self._who.life:
+            self._skew.hear(answer.number, answer.at, steady=self._steady())
+
+
+class _Connection:
+    """One connection to the broker, from `open` to `close`; what it knew ends with it."""
+
+    def __init__(
+        self,
+        broker: MqttAddress,
+        who: Self,
+        wake: threading.Event,
+        hear: Callable[[bytes], None],
+        is_v5: bool,  # noqa: FBT001 - private
+    ) -> None:
+        self.acknowledged: deque[tuple[int, int]] = deque()
+        self.failure: str | None = None
+        self.receive_maximum = 65_535
+        self._broker = broker
+        self._name = who.name
+        self._wake = wake
+        self._hear = hear
+        self._answered = threading.Event()
+        self._lost = threading.Event()
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            f"ridethrough-uplink-{who.name}",
+            clean_session=None if is_v5 else True,
+            protocol=mqtt.MQTTv5 if is_v5 else mqtt.MQTTv311,
+            reconnect_on_failure=False,  # a new connection begins with the oldest message
+        )
+        self._client.max_inflight_messages_set(0)  # ours is the bound
+        self._is_v5 = is_v5
+
+    @property
+    def is_lost(self) -> bool:
+        """The connection has ended."""
+        return self._lost.is_set()
+
+    def open(self, tls: ssl.SSLContext | None) -> bool:
+        """Connect; false when the broker refuses, raises OSError when it cannot be reached."""
+        client, secret = self._client, self._broker.credentials
+        if secret.user:
+            client.username_pw_set(secret.user, secret.password or None)
+        if self._broker.tls:
+            client.tls_set_context(tls or ssl.create_default_context())
+        client.will_set(self._topic("availability"), b"offline", qos=_QOS, retain=True)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_message = lambda _, __, message: self._hear(bytes(message.payload))
+        client.connect_timeout = _CONNECT_SECONDS
+        clean: Any = True if self._is_v5 else mqtt.MQTT_CLEAN_START_FIRST_ONLY
+        client.connect(self._broker.host, self._broker.port, KEEPALIVE_SECONDS, clean_start=clean)
+        client.loop_start()
+        if not self._answered.wait(_CONNECT_SECONDS):
+            self.failure = "does not answer"
+        return self.failure is None
+
+    def publish(self, topic: str, payload: bytes) -> int | None:
+        """Send with QoS 1; return the message's number, None when the connection is lost."""
+        sent = self._client.publish(topic, payload, qos=_QOS)
+        if sent.rc != mqtt.MQTT_ERR_SUCCESS:
+            self.lose("is lost")
+            return None
+        return sent.mid
+
+    def say(self, topic: str, payload: str) -> None:
+        """Send with QoS 0: now or never."""
+        self._client.publish(topic, payload, qos=0)
+
+    def lose(self, why: str) -> None:
+        """Give the connection up."""
+        self.failure = self.failure or why
+        self._lost.set()
+        self._wake.set()
+
+    def close(self) -> None:
+        """Take leave, if anybody is there to hear it, and end the thread."""
+        if self._client.is_connected():
+            left = self._client.publish(
+                self._topic("availability"), b"offline", qos=_QOS, retain=True
+            )
+            try:
+                left.wait_for_publish(1.0)
+            except (RuntimeError, ValueError):
+                log.debug("the broker was gone before we took leave")
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _topic(self, kind: str) -> str:
+        return collector_topic(self._name, kind)
+
+    def _on_connect(
+        self,
+        client: mqtt.Client,
+        _: object,
+        __: mqtt.ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            self.lose(f"refuses us: {reason}")
+        else:
+            # One is for our availability.
+            self.receive_maximum = max(1, getattr(properties, "ReceiveMaximum", 65_535) - 1)
+            client.publish(self._topic("availability"), b"online", qos=_QOS, retain=True)
+            client.subscribe(self._topic("clock"), qos=0)
+        self._answered.set()
+
+    def _on_disconnect(
+        self,
+        _: mqtt.Client,
+        __: object,
+        ___: mqtt.DisconnectFlags,
+        reason: ReasonCode,
+        ____: Properties | None,
+    ) -> None:
+        self.lose(f"is lost: {reason}")
+        self._answered.set()
+
+    def _on_publish(
+        self, _: mqtt.Client, __: object, mid: int, reason: ReasonCode, ___: Properties
+    ) -> None:
+        # Under a lock of the library's: only noted here, and taken in by the sending thread.
+        self.acknowledged.append((mid, reason.value))
+        self._wake.set()
