@@ -1,52 +1,103 @@
 """Probing a unit that publishes: listen to its topics until it has said a reading.
 
-The same messages are understood by `collector.readers.mqtt` as in the daemon; nothing is
-acknowledged to a session, so what is overheard here is missing nowhere else.
+The same messages are understood as in the daemon, and by what they show their family is found;
+nothing is acknowledged to a session, so what is overheard here is missing nowhere else.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from collector.address import MqttAddress
+from collector.arrival import Arrival
+from collector.directory import Discovered, Root, Spark, TopicUnusable, Where, where_of
+from collector.ear import SPARKPLUG, recognized
+from collector.family import Family, families
+from collector.probe import ProbeResult
 from collector.raw import Failure, ReadFailed
-from collector.readers.mqtt import Message, Session, parse_topic, understand
+from collector.readers import published, sparkplug, sparkplug_node
+from collector.readers.mqtt import ROOT, Message, Session, parse_topic, understand
+from collector.readers.published import Picture
+from collector.readers.sparkplug_node import Node, Unit
 from collector.store import KnownDevice
 from rules.facts import Identity, Value
 from rules.points import BY_COLUMN
 
-if TYPE_CHECKING:
-    from collector.arrival import Arrival
-
 OVERHEAR_SECONDS = 15.0
 _MORE_SECONDS = 1.0  # retained messages come at once: so long is waited for an identity
-_PROFILE = "ridethrough-json"
+_CONVENTION = "ridethrough-json"
+_MOST_HEARD = 200
+_MOST_PROBLEMS = 50
 
-Overheard = tuple[str, Identity, MappingProxyType[str, Value], tuple[str, ...]]
+
+@dataclass(slots=True)
+class _Heard:
+    """One unit that was overheard, and what it has said so far."""
+
+    profile: str
+    evidence: list[str]
+    session: Session = field(default_factory=Session)
+    family: Family | None = None
+    picture: Picture = field(default_factory=Picture)
+    identity: Identity = field(default_factory=Identity)
+    points: dict[str, Value] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    waiting: list[tuple[str, Message]] = field(default_factory=list)
+
+    def take(self, arrivals: Iterable[Arrival]) -> None:
+        """Add what arrivals bring."""
+        for arrival in arrivals:
+            self.identity = arrival.identity or self.identity
+            told = [f"{one.point or 'message'}: {one.detail}" for one in arrival.rejections]
+            self.problems = [*self.problems, *told][:_MOST_PROBLEMS]
+            if arrival.reading is not None:
+                points = arrival.reading.points
+                self.points |= {BY_COLUMN[key].name: v for key, v in points.items()}
+                self.points |= arrival.reading.extra
 
 
 async def overhear(
-    address: MqttAddress, *, now: Callable[[], datetime], deadline: float = OVERHEAR_SECONDS
-) -> Overheard:
-    """Return (profile, identity, points by name, problems) of the first unit that speaks.
+    address: MqttAddress,
+    profile: str | None = None,
+    *,
+    now: Callable[[], datetime],
+    deadline: float = OVERHEAR_SECONDS,
+    tls: ssl.SSLContext | None = None,
+) -> ProbeResult:
+    """Return what the first unit that speaks below the address's topic says.
 
     Raises ReadFailed when the broker refuses or nobody publishes a reading within `deadline`.
     """
     loop = asyncio.get_running_loop()
     heard: asyncio.Queue[Message | ReadFailed] = asyncio.Queue()
-    client = _listening(address, loop, heard, now)
+    client = _listening(address, loop, heard, now, tls)
     try:
-        return await _first_unit(address, heard, loop.time() + deadline)
+        return await _first_unit(_Crowd(address, profile), heard, loop.time() + deadline)
     finally:
         client.disconnect()
         client.loop_stop()
+
+
+def filters_of(topic: str) -> tuple[str, ...]:
+    """Return what to subscribe to for the topic of an address."""
+    try:
+        place = where_of(topic)
+    except TopicUnusable:
+        return (topic,)
+    match place:
+        case Root(root):
+            return (f"{root}/#",)
+        case Spark(group, node, _):
+            return (f"{sparkplug.NAMESPACE}/{group}/+/{node}/#",)
+    return (topic,)
 
 
 def _listening(
@@ -54,6 +105,7 @@ def _listening(
     loop: asyncio.AbstractEventLoop,
     heard: "asyncio.Queue[Message | ReadFailed]",
     now: Callable[[], datetime],
+    tls: ssl.SSLContext | None,
 ) -> mqtt.Client:
     def put(item: Message | ReadFailed) -> None:
         with contextlib.suppress(RuntimeError):  # the probe has ended meanwhile
@@ -65,17 +117,21 @@ def _listening(
         if code.is_failure:
             put(ReadFailed(Failure.AUTH, f"{address.public} refuses: {code}"))
         else:
-            client.subscribe(address.topic, qos=0)
+            client.subscribe([(one, 0) for one in filters_of(address.topic)])
 
     client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
     client.on_connect = connected
-    client.on_message = lambda _, __, said: put(Message(said.topic, bytes(said.payload), now()))
+    client.on_message = lambda _, __, said: put(
+        Message(said.topic, bytes(said.payload), now(), said.retain)
+    )
     if address.credentials.user:
         client.username_pw_set(address.credentials.user, address.credentials.password)
     if address.tls:
-        client.tls_set()
+        client.tls_set_context(tls or ssl.create_default_context())
     try:
         client.connect(address.host, address.port)
+    except ssl.SSLError as error:
+        raise ReadFailed(Failure.AUTH, f"no TLS with {address.public}: {error}") from error
     except OSError as error:
         raise ReadFailed(Failure.REFUSED, f"no broker at {address.public}: {error}") from error
     client.loop_start()
@@ -83,12 +139,10 @@ def _listening(
 
 
 async def _first_unit(
-    address: MqttAddress, heard: "asyncio.Queue[Message | ReadFailed]", ends_at: float
-) -> Overheard:
-    """Follow the first unit of the convention until it has said a reading."""
+    crowd: "_Crowd", heard: "asyncio.Queue[Message | ReadFailed]", ends_at: float
+) -> ProbeResult:
+    """Follow the units heard until one has said a reading, and a moment longer."""
     loop = asyncio.get_running_loop()
-    sessions: dict[str, tuple[Session, list[Arrival]]] = {}
-    problems: list[str] = []
     while True:
         try:
             async with asyncio.timeout_at(ends_at):
@@ -97,27 +151,150 @@ async def _first_unit(
             break
         if isinstance(item, ReadFailed):
             raise item
-        topic = parse_topic(item.topic)
-        if topic is None:
-            problems.append(f"{item.topic}: not a topic of ridethrough/v1")
-            continue
-        session, arrivals = sessions.setdefault(topic.device_key, (Session(), []))
-        arrivals.append(understand(item, _stranger(topic.device_key, address), session))
-        if any(one.reading is not None and one.reading.points for one in arrivals):
+        if crowd.hear(item):
             ends_at = min(ends_at, loop.time() + _MORE_SECONDS)
-    for arrivals in (found for _, found in sessions.values()):
-        points: dict[str, Value] = {}
-        identity = Identity()
-        for arrival in arrivals:
-            identity = arrival.identity or identity
-            problems += [f"{one.point or 'message'}: {one.detail}" for one in arrival.rejections]
-            if arrival.reading is not None:
-                points |= {BY_COLUMN[key].name: v for key, v in arrival.reading.points.items()}
-                points |= arrival.reading.extra
-        if points:
-            return _PROFILE, identity, MappingProxyType(points), tuple(problems)
-    said = f" ({'; '.join(problems)})" if problems else ""
-    raise ReadFailed(Failure.TIMEOUT, f"nobody published a reading on {address.public}{said}")
+    return crowd.result()
+
+
+class _Crowd:
+    """The units that are heard below one address."""
+
+    def __init__(self, address: MqttAddress, profile: str | None) -> None:
+        self._address = address
+        self._named = None if profile is None else families().get(profile)
+        self._units: dict[str, _Heard] = {}
+        self._nodes: dict[str, Node] = {}
+        self._problems: list[str] = []
+        self._unplaced: list[Message] = []
+        self._placed = 0
+        self._where: Where | None = None
+        with contextlib.suppress(TopicUnusable):
+            self._where = where_of(address.topic)
+
+    def hear(self, message: Message) -> bool:
+        """Take in a message; tell whether its unit has said a reading by now."""
+        topic = message.topic
+        unit: _Heard | None
+        if topic.startswith(f"{ROOT}/"):
+            unit = self._of_convention(message)
+        elif topic.startswith(f"{sparkplug.NAMESPACE}/"):
+            unit = self._of_sparkplug(message)
+        else:
+            unit = self._of_family(message)
+        if unit is None:
+            if len(self._unplaced) < _MOST_HEARD:
+                self._unplaced.append(message)
+            return False
+        if len(self._units) > self._placed:  # what came before may have been this unit's
+            self._placed = len(self._units)
+            waiting, self._unplaced = self._unplaced, []
+            for earlier in waiting:
+                self.hear(earlier)
+        return bool(unit.points)
+
+    def result(self) -> ProbeResult:
+        """Return what the first unit with points has said; raise ReadFailed when none has."""
+        unknown = [f"{one.topic[:200]}: of no family that is known" for one in self._unplaced]
+        self._problems += unknown[:_MOST_PROBLEMS]
+        best = max(self._units.values(), key=lambda unit: len(unit.points), default=None)
+        if best is not None and best.points:
+            problems = tuple(dict.fromkeys((*best.problems, *self._problems)))
+            points = MappingProxyType(dict(sorted(best.points.items())))
+            return ProbeResult(best.profile, tuple(best.evidence), best.identity, points, problems)
+        found = [*self._problems, *(one for unit in self._units.values() for one in unit.problems)]
+        said = f" ({'; '.join(found[:5])})" if found else ""
+        raise ReadFailed(
+            Failure.TIMEOUT, f"nobody published a reading on {self._address.public}{said}"
+        )
+
+    def _unit(self, name: str, profile: str, evidence: str) -> _Heard | None:
+        unit = self._units.get(name)
+        if unit is None and len(self._units) < _MOST_HEARD:
+            unit = self._units[name] = _Heard(profile, [evidence])
+        return unit
+
+    def _of_convention(self, message: Message) -> _Heard | None:
+        topic = parse_topic(message.topic)
+        if topic is None:
+            return None
+        unit = self._unit(
+            f"{ROOT}/{topic.device_key}", _CONVENTION, f"published to {ROOT}/{topic.device_key}"
+        )
+        if unit is not None:
+            device = _stranger(topic.device_key, self._address)
+            unit.take([understand(message, device, unit.session)])
+        return unit
+
+    def _of_sparkplug(self, message: Message) -> _Heard | None:
+        topic = sparkplug.parse_topic(message.topic)
+        if topic is None or not self._is_meant(topic):
+            return None
+        family = self._named or families()[SPARKPLUG]
+        place = f"{topic.group}/{topic.node}"
+        node = self._nodes.setdefault(place, Node(topic.group, topic.node))
+        name = f"{place}/{topic.device}".rstrip("/")
+        unit = self._unit(name, family.name, f"{message.topic} is a Sparkplug B topic")
+        if unit is None:
+            return None
+        if topic.device not in node.units:
+            node.units[topic.device] = Unit(_stranger(name, self._address), family)
+        if topic.type in ("NBIRTH", "DBIRTH"):
+            unit.evidence.append(f"{topic.type} tells its metrics")
+        unit.take(sparkplug_node.hear(node, topic, message))
+        return unit
+
+    def _is_meant(self, topic: sparkplug.SparkTopic) -> bool:
+        place = self._where
+        return not isinstance(place, Spark) or topic.device in ("", place.device)
+
+    def _of_family(self, message: Message) -> _Heard | None:
+        found = self._rooted(message)
+        if found is None:
+            return None
+        root, path, family = found
+        known = root in self._units
+        shown = f"{message.topic} is laid out like {family.name if family else 'no family'}"
+        unit = self._unit(root, family.name if family else "", shown)
+        if unit is None:
+            return None
+        if unit.family is None:
+            unit.family = family
+            if family is not None and known:
+                unit.profile, unit.evidence = family.name, [shown]
+        if len(unit.waiting) < _MOST_HEARD:
+            unit.waiting.append((path, message))
+        if unit.family is None:
+            return None
+        device = _stranger(root, self._address)
+        for at, said in unit.waiting:
+            if said.is_retained and len(unit.evidence) == 1:
+                unit.evidence.append("the broker had kept some of it: nobody knows since when")
+            live = replace(said, is_retained=False)
+            unit.take(published.hear(unit.family, device, unit.picture, at, live))
+        unit.waiting.clear()
+        unit.take(published.reading(unit.family, device, unit.picture))
+        return unit
+
+    def _rooted(self, message: Message) -> tuple[str, str, Family | None] | None:
+        """Return the root of the unit, the path below it, and its family if the path shows it."""
+        topic = message.topic
+        place = self._where
+        if isinstance(place, Root):
+            if topic != place.topic and not topic.startswith(f"{place.topic}/"):
+                return None
+            path = topic[len(place.topic) + 1 :]
+            return place.topic, path, self._named or recognized(path, message)
+        if isinstance(place, Discovered):
+            return None
+        for family in (self._named,) if self._named else families().values():
+            root = family.root_of(topic)
+            if root is None or family.block.shape != "values":
+                continue
+            path = topic[len(root) + 1 :]
+            leaves = published.paths(path, message.payload)
+            if root in self._units or any(map(family.recognizes, leaves)):
+                return root, path, family
+        return None
 
 
 def _stranger(key: str, address: MqttAddress) -> KnownDevice:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from collector.address import AddressInvalid, MqttAddress, parse_address
 from collector.overhear import overhear
-from collector.probe import ProbeResult, render
 from collector.probe import probe as probe_device
+from collector.probe import render
 from collector.profile import check, profiles
 from collector.raw import ReadFailed
+from collector.tls import TlsInvalid
 from device_sims.fleet import SimUnit, import_csv, with_devices
 from device_sims.mqtt_publisher import Broker
 from device_sims.recordings import RecordingInvalid
@@ -17,8 +18,10 @@ from device_sims.replay import serve_recording
 from device_sims.scenario import ScenarioInvalid, load_scenario
 from device_sims.serve import serve
 from rules.catalogue import RuleInvalid, catalogue, read_rules
+from service_api.broker_tls import broker_tls
 from service_api.cli_shared import CommandFailed, UsageError, print_json, reason
 from service_api.log import set_up
+from service_api.settings import Settings
 
 
 def sim(arguments: argparse.Namespace) -> None:
@@ -89,12 +92,13 @@ def probe(arguments: argparse.Namespace) -> None:
         raise UsageError(f"there is no profile {arguments.profile}: one of {known}")
     try:
         if isinstance(address, MqttAddress):
-            profile, identity, points, problems = asyncio.run(overhear(address, now=arguments.now))
-            result = ProbeResult(
-                profile, (f"published to {address.public}",), identity, points, problems
-            )
+            tls = broker_tls(Settings())
+            listening = overhear(address, arguments.profile, now=arguments.now, tls=tls)
+            result = asyncio.run(listening)
         else:
             result = asyncio.run(probe_device(address, arguments.profile))
+    except TlsInvalid as error:
+        raise UsageError(str(error)) from error
     except ReadFailed as error:
         raise CommandFailed(str(error)) from error
     if arguments.json:

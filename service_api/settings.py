@@ -40,6 +40,19 @@ class Settings(BaseSettings):
         default=None, description="mqtt://user:password@host:1883, or mqtts://"
     )
     mqtt_version: MqttVersion = Field(default=5, description="5, or 3 for MQTT 3.1.1")
+    mqtt_ca_file: Path | None = Field(
+        default=None, description="PEM: who may vouch for the broker; else the system's certificates"
+    )
+    mqtt_cert_file: Path | None = Field(
+        default=None, description="PEM: the certificate by which we prove who we are"
+    )
+    mqtt_key_file: Path | None = Field(
+        default=None, description="PEM, without passphrase: its key, if not in the same file"
+    )
+    sparkplug_rebirth: bool = Field(
+        default=False,
+        description="true: ask Sparkplug edge nodes for their birth when it was missed",
+    )
     mqtt_client_id: str = Field(
         default="ridethrough-ingest",
         description="fixed, since the broker keeps what arrives while this client is away",
