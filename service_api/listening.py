@@ -25,12 +25,14 @@ from collector.leases import shards_of
 from collector.listen import Ear, Listener
 from collector.shards import SHARDS
 from collector.store import WORKERS, KnownDevice, device_numbers, known_devices
+from collector.tls import TlsInvalid
 from collector.uplink_ear import Directory, LivesEar, UplinkEar
 from collector.uplink_lives import known_skews, note_beat, note_end
 from collector.uplink_wire import Beat
+from service_api.broker_tls import broker_tls
 from service_api.life import Life
 from service_api.settings import Settings
-from service_api.supervisor import Clock, Role, needed
+from service_api.supervisor import Clock, DaemonFailed, Role, needed
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +113,10 @@ class _Worker:
         self._ingest = ingest
         self._now = now
         self._url = needed(settings.mqtt_url, "MQTT_URL", "listening to devices that publish")
+        try:
+            self._tls = broker_tls(settings)
+        except TlsInvalid as invalid:
+            raise DaemonFailed(str(invalid)) from invalid
         self._uplinks: LeaseHolder | None = None
         self._directory = Directory(load=self._devices, load_skews=self._skews)
         self._is_failing = False
@@ -152,7 +158,9 @@ class _Worker:
         client_id = self._settings.mqtt_client_id
         stack = ExitStack()
         # A sign of life counts while the units' own session stands.
-        units = self._listener(DeviceEar(load=self._units), client_id)
+        units = self._listener(
+            DeviceEar(load=self._units, asks_for_births=self._settings.sparkplug_rebirth), client_id
+        )
         lives = self._listener(
             LivesEar(note_beat=self._note_beat, note_end=self._note_end), f"{client_id}-lives"
         )
@@ -186,6 +194,7 @@ class _Worker:
             now=self._now,
             client_id=client_id,
             version=self._settings.mqtt_version,
+            tls=self._tls,
         )
 
     # What the ears want to know, and what they have to tell
