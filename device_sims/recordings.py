@@ -1,11 +1,10 @@
-"""Recordings of devices read from files: SNMP objects, Modbus registers, MQTT messages.
+"""Recordings of devices read from files: SNMP objects and MQTT messages.
 
-Every fault is a RecordingInvalid that names the line. Serving them is `replay`.
+Every fault is a RecordingInvalid that names the line. Those of Modbus units are `registers`,
+serving all of them is `replay`.
 
 - `NAME.snmprec`: one object a line, `OID|tag|value`; the tag is the ASN.1 tag number, with an `x`
   behind it the value is hexadecimal.
-- `NAME.yaml`: `address: value` a line, value being one register or a list of consecutive ones;
-  both read functions see them.
 - `NAME.jsonl`: one message a line, `{"topic", "payload", "offset"}`, offset in seconds.
 """
 
@@ -15,9 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pysnmp.proto import rfc1902
 
 from device_sims.snmp_agent import Oid, Table, Untyped
@@ -62,31 +59,6 @@ def read_snmp(path: Path) -> Table:
     return Table.of(values)
 
 
-def read_registers(path: Path) -> dict[int, int]:
-    """Read a register file: address → word."""
-    words: dict[int, int] = {}
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except UnicodeDecodeError as problem:
-        raise RecordingInvalid(1, "the file is not UTF-8") from problem
-    except yaml.MarkedYAMLError as problem:
-        line = problem.problem_mark.line + 1 if problem.problem_mark else 1
-        raise RecordingInvalid(line, f"not YAML: {problem.problem}") from problem
-    if not isinstance(node, yaml.MappingNode) or not node.value:
-        raise RecordingInvalid(1, "a register file is a mapping of address: value")
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        address = _number(key, line, "an address")
-        items = value.value if isinstance(value, yaml.SequenceNode) else [value]
-        for offset, item in enumerate(items):
-            if address + offset in words:
-                raise RecordingInvalid(line, f"register {address + offset} is there twice")
-            if address + offset > 0xFFFF:
-                raise RecordingInvalid(line, "the last register is 65535")
-            words[address + offset] = _number(item, item.start_mark.line + 1, "a register")
-    return words
-
-
 def read_messages(path: Path) -> list[Message]:
     """Read a message log, in the order of its offsets."""
     messages: list[Message] = []
@@ -124,17 +96,6 @@ def _lines(path: Path) -> list[tuple[int, str]]:
         if line.strip() and not line.startswith("#"):
             found.append((number, line))
     return found
-
-
-def _number(node: Any, line: int, what: str) -> int:  # noqa: ANN401 — yaml's nodes are untyped
-    if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:int":
-        try:
-            value = int(node.value, 0)
-        except ValueError:
-            value = -1
-        if 0 <= value <= 0xFFFF:
-            return value
-    raise RecordingInvalid(line, f"{what} is a number from 0 to 65535")
 
 
 def _oid(text: str, line: int) -> Oid:

@@ -16,9 +16,9 @@ from device_sims.recordings import (
     Message,
     RecordingInvalid,
     read_messages,
-    read_registers,
     read_snmp,
 )
+from device_sims.registers import RegisterFile, read_registers
 from device_sims.snmp_agent import SnmpAgents, Table
 
 __all__ = ["RecordingInvalid", "serve_recording", "serving_recording"]
@@ -46,11 +46,14 @@ class _Objects(_Faultless):
 
 
 class _Registers(_Faultless):
-    def __init__(self, words: Mapping[int, int]) -> None:
-        self._words = words
+    def __init__(self, recorded: RegisterFile) -> None:
+        self._recorded = recorded
 
-    def words(self, function: int) -> Mapping[int, int]:  # noqa: ARG002 — both functions alike
-        return self._words
+    def words(self, function: int) -> Mapping[int, int]:
+        return self._recorded.words[function]
+
+    def objects(self) -> Mapping[int, bytes]:
+        return self._recorded.objects
 
 
 async def serve_recording(
@@ -82,9 +85,9 @@ async def serving_recording(
             async with SnmpAgents() as agents:
                 yield await agents.add(_Objects(table), host=host, port=port)
         case ".yaml" | ".yml":
-            words = read_registers(path)
+            recorded = read_registers(path)
             async with ModbusServers() as servers:
-                yield await servers.add(_Registers(words), host=host, port=port)
+                yield await servers.add(_Registers(recorded), host=host, port=port)
         case ".jsonl":
             publishing = asyncio.create_task(_publish(read_messages(path), Broker(host, port)))
             try:

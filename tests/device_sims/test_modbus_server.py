@@ -21,8 +21,12 @@ class Words:
     delay_seconds = 0.0
     copies = 1
 
-    def __init__(self, holding, inputs=()):
-        self._words = {3: dict(holding), 4: dict(inputs)}
+    def __init__(self, holding, inputs=(), bits=(), objects=()):
+        self._words = {1: {}, 2: dict(bits), 3: dict(holding), 4: dict(inputs)}
+        self._objects = dict(objects)
+
+    def objects(self):
+        return self._objects
 
     def answers(self):
         return True

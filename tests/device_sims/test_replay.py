@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 from gufo.snmp import NoSuchInstance
+from hypothesis import given
+from hypothesis import strategies as st
 from pymodbus.client import AsyncModbusTcpClient
 from pysnmp.proto import rfc1902
 
+from collector.raw import Registers
 from device_sims.mqtt_publisher import LinkLost
-from device_sims.recordings import RecordingInvalid, read_messages, read_registers, read_snmp
+from device_sims.recordings import RecordingInvalid, read_messages, read_snmp
+from device_sims.registers import read_registers, write_registers
 from device_sims.replay import serve_recording, serving_recording
 from service_api.embedded_broker import EmbeddedBroker
 from tests.device_sims.sims import answers, get_request, session
@@ -186,7 +190,13 @@ def test_registers_are_replayed_to_both_read_functions(tmp_path):
     [
         ("1: 2\n2: 65536\n", 2, "a register is a number"),
         ("1: 2\n2: [1,\n  -1]\n", 3, "a register is a number"),
-        ("1: 2\nx: 3\n", 2, "an address is a number"),
+        ("1: 2\nx: 3\n", 2, "FUNCTION/ADDRESS"),
+        ("3/1: 2\n5/1: 3\n", 2, "FUNCTION/ADDRESS"),
+        ("1: 2\n4/1: 3\n", 2, "register 1 is there twice"),
+        ("2/7: [1, 2]\n", 1, "is 0 or 1"),
+        ("object/136: [1]\n", 1, "an object is a text"),
+        ("object/256: a\n", 1, "above 255"),
+        ("1: \x01\n", 1, "not YAML"),
         ("1: [2, 3]\n2: 4\n", 2, "register 2 is there twice"),
         ("65535: [1, 2]\n", 1, "the last register is 65535"),
         ("- 1\n", 1, "a mapping of address: value"),
@@ -200,6 +210,43 @@ def test_a_fault_in_a_register_file_is_named_by_its_line(tmp_path, text, line, m
     with pytest.raises(RecordingInvalid) as caught:
         read_registers(path)
     assert (caught.value.line, message in str(caught.value)) == (line, True)
+
+
+def test_what_a_reader_brought_is_a_register_file_and_read_again(tmp_path):
+    path = tmp_path / "unit.yaml"
+    brought = {
+        Registers(3, 5, 3): (1, 2, 65_535),
+        Registers(4, 40_000, 1): (7,),
+        Registers(2, 0x100, 4): 0b1010,
+        "object/135/136": b'1=UPS2000;4="A\\B"',
+        "object/135/135": b"\0\0\0\1",
+        "object/0/0": "Maker",
+    }
+    write_registers(path, brought, comment="UPS2000\nas of its first day")
+    found = read_registers(path)
+    assert found.words == {
+        1: {},
+        2: {0x100: 0, 0x101: 1, 0x102: 0, 0x103: 1},
+        3: {5: 1, 6: 2, 7: 65_535},
+        4: {40_000: 7},
+    }
+    assert found.objects == {0: b"Maker", 135: b"\0\0\0\1", 136: b'1=UPS2000;4="A\\B"'}
+    assert path.read_text().startswith("# UPS2000\n# as of its first day\n")
+
+
+@given(
+    words=st.dictionaries(
+        st.builds(Registers, st.sampled_from([3, 4]), st.integers(0, 65_535), st.just(1)),
+        st.tuples(st.integers(0, 65_535)),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_no_register_is_lost_in_a_file(words, tmp_path_factory):
+    path = tmp_path_factory.mktemp("registers") / "unit.yaml"
+    write_registers(path, words)
+    found = read_registers(path).words
+    assert {Registers(f, at, 1): (word,) for f in found for at, word in found[f].items()} == words
 
 
 def test_a_message_log_is_read_in_the_order_of_its_offsets(tmp_path):
