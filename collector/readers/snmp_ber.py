@@ -11,6 +11,7 @@ from typing import NamedTuple
 _INTEGER, _STRING, _NULL, _OBJECT_ID, _SEQUENCE = 0x02, 0x04, 0x05, 0x06, 0x30
 _RESPONSE, _REPORT = 0xA2, 0xA8
 _REAL = 0x09
+_EXCEPTIONS = (0x80, 0x81, 0x82)  # noSuchObject, noSuchInstance, endOfMibView (RFC 3416)
 _CONSTRUCTED = 0x20
 _MULTI_BYTE_TAG = 0x1F
 _DEEPEST = 8
@@ -40,6 +41,11 @@ class Varbind(NamedTuple):
     def is_null(self) -> bool:
         """Whether the value is an ASN.1 NULL, as some cards say for what they lack."""
         return self.tag == _NULL
+
+    @property
+    def is_exception(self) -> bool:
+        """Whether the agent says in the value's place that it does not have the object."""
+        return self.tag in _EXCEPTIONS
 
 
 class Answer(NamedTuple):

@@ -138,7 +138,9 @@ class Poll:
                 queue = self._halved(chunk, queue, names)
                 continue
             self.values.update((names[oid], value) for oid, value in got.items() if oid in names)
-            left = [oid for oid in chunk if oid not in got]
+            said = self._said_absent(oid for oid in chunk if oid not in got)
+            self._note_absent([names[oid] for oid in said], _ASK_AGAIN_SECONDS)
+            left = [oid for oid in chunk if oid not in got and oid not in said]
             if got and left:
                 # A short answer may be cut off: what is left is absent only if left out again.
                 queue.insert(0, left)
@@ -261,6 +263,16 @@ class Poll:
         with suppress(snmp_ber.BerInvalid):
             return snmp_ber.answer_of(self._opened().heard)
         return None
+
+    def _said_absent(self, left: Iterable[str]) -> set[str]:
+        """Return the objects of which an answer of version 2c says itself that they are not there.
+
+        Nothing else about them has to be asked; what an answer leaves out may be cut off.
+        """
+        answer = self._answer()
+        if answer is None or answer.error_status:
+            return set()
+        return {one.oid for one in answer.varbinds if one.is_exception}.intersection(left)
 
     def _named_absent(self, left: list[str]) -> str | None:
         """Return the object that an answer of version 1 names as the one that is not there."""
