@@ -13,28 +13,32 @@ from collector.form import Profile
 from collector.marks import encode_identity
 from collector.names import decode_names, encode_names
 from collector.plan import AlarmStep, NumberStep, Phases, Plan, StateStep, Told, plan_for
-from collector.raw import Encoded, RawValue, Ref, Registers, Typed, Walk
+from collector.raw import BIT_FUNCTIONS, Encoded, RawValue, Ref, Registers, Typed, Walk
 from collector.settle import settle, signed
 from collector.values import (
     LIMITS,
     LONGEST_TEXT,
     Missing,
     Refused,
+    part_of,
     read_number,
     read_text,
     rejection,
+    to_bits,
     to_words,
+    whole,
 )
 from rules.facts import Identity, Rejection, Value
 from rules.points import BY_COLUMN
 
 _NOTHING: Mapping[str, Value] = {}
 _PATTERNS_KEPT = 1_000
+_UNKNOWN_CODE = "a code that the profile does not know"
 _STATE_CHARACTERS = 64
 _OBJECT_ID = "1.3.6.1.2.1.1.2.0"
 _DESCRIPTION = "1.3.6.1.2.1.1.1.0"
 
-_Bits = tuple[Mapping[str, bool], tuple[str, ...]]
+Bits = tuple[Mapping[str, bool], tuple[str, ...]]
 """The flags a source decides, all lowered, and those that it raises."""
 
 
@@ -100,41 +104,34 @@ def _read_number(
     rejections: list[Rejection],
 ) -> bool:
     """Fill in one number, whatever its raw value is; return whether it could be."""
+    number = number_of(plan, step, value)
+    if isinstance(number, float):
+        points[step.key] = number
+    elif number is not None:
+        rejections.append(number)
+    return isinstance(number, float)
+
+
+def number_of(plan: Plan, step: NumberStep, value: RawValue) -> float | Rejection | None:
+    """Return the number that a place holds, None for a placeholder, or why it is refused."""
     try:
-        told = value if type(value) is int else _read_one(plan, value, step.type)
+        told = (
+            value if type(value) is int else _read_one(plan, part_of(value, step.part), step.type)
+        )
     except Missing:
-        return False
+        return None
     except Refused as refused:
-        rejections.append(rejection(step.name, value, refused.reason, refused.detail))
-        return False
+        return rejection(step.name, value, refused.reason, refused.detail)
     if told in step.missing or told < step.missing_below:
-        return False
+        return None
+    if step.codes:
+        if int(told) not in step.codes:
+            return rejection(step.name, value, "unknown_code", _UNKNOWN_CODE)
+        told = step.codes[int(told)]
     number = max(told * step.scale / step.divide + step.offset, step.floor)
     if not step.low <= number <= step.high:
-        rejections.append(_implausible(step, told, number))
-        return False
-    points[step.key] = number
-    return True
-
-
-def redundant(plan: Plan, raw: Mapping[Ref, RawValue]) -> frozenset[Ref]:
-    """Return the fallbacks that need not be asked, since a place preferred to them answered.
-
-    For the `skip` of `plan_for`, after a read of everything; to be found anew now and then.
-    """
-    needed: set[Ref] = set()
-    spare: set[Ref] = set()
-    settled: set[str] = set()
-    for step in plan.numbers:
-        (spare if step.key in settled else needed).add(step.ref)
-        value = raw.get(step.ref)
-        try:
-            number = None if value is None else _read_one(plan, value, step.type)
-        except (Missing, Refused):
-            continue
-        if number is not None and number not in step.missing and number >= step.missing_below:
-            settled.add(step.key)
-    return frozenset(spare - needed)
+        return _implausible(step, told, number)
+    return float(number)
 
 
 def _read_flags(
@@ -167,14 +164,15 @@ def _told(plan: Plan, raw: Mapping[Ref, RawValue]) -> Told:
     others: list[str] = []
     for state in plan.states:
         value = raw.get(state.ref)
-        told = None if value is None else _read_state(plan, state, value, texts, rejections)
+        told = None if value is None else read_state(plan, state, value, texts, rejections)
         if told is not None:
             lowered.update(told[0])
             raised.extend(told[1])
-    rows = None if plan.alarms is None else raw.get(plan.alarms.ref)
-    if plan.alarms is not None and isinstance(rows, tuple):
-        lowered.update(plan.alarms.told)
-        others = _read_alarms(plan.alarms, rows, raised)
+    for table in plan.alarms:
+        rows = raw.get(table.ref)
+        if isinstance(rows, tuple):
+            lowered.update(table.told)
+            others += _read_alarms(table, rows, raised)
     flags = lowered | dict.fromkeys(raised, True)
     return Told(flags, texts, tuple(others), tuple(rejections))
 
@@ -186,17 +184,18 @@ def _read_one(plan: Plan, value: RawValue, width: str) -> int | float:
     )
 
 
-def _read_state(
+def read_state(
     plan: Plan,
     state: StateStep,
     value: RawValue,
     texts: dict[str, Value],
     rejections: list[Rejection],
-) -> _Bits | None:
+) -> Bits | None:
+    """Return what one coded value tells of flags, and fill in the texts that it spells."""
     if state.text01:
         return _bits_of_text(state, value)
     try:
-        code = int(_read_one(plan, value, state.type)) & state.mask
+        code = _code_of(plan, state, value)
     except Missing:
         return None
     except Refused as refused:
@@ -213,16 +212,27 @@ def _read_state(
         up = state.codes[code]
         return None if up is None else (state.told, up)
     if not spelled:
-        detail = "a code that the profile does not know"
-        rejections.append(rejection(_first_name(state), value, "unknown_code", detail))
+        rejections.append(rejection(_first_name(state), value, "unknown_code", _UNKNOWN_CODE))
     return None
 
 
-def _bits_of_number(state: StateStep, code: int) -> _Bits:
+def _code_of(plan: Plan, state: StateStep, value: RawValue) -> int:
+    value = part_of(value, state.part)
+    if state.words and isinstance(value, bytes | str):
+        text = read_text(value).lower()
+        if not text or text in plan.missing_texts:
+            raise Missing
+        if text not in state.words:
+            raise Refused("unknown_code", "a word that the profile does not know")
+        return state.words[text]
+    return int(_read_one(plan, value, state.type)) & state.mask
+
+
+def _bits_of_number(state: StateStep, code: int) -> Bits:
     return state.told, tuple(flag for bit, flags in state.bits if code >> bit & 1 for flag in flags)
 
 
-def _bits_of_text(state: StateStep, value: RawValue) -> _Bits | None:
+def _bits_of_text(state: StateStep, value: RawValue) -> Bits | None:
     """Return what a text of 0 and 1 tells; other text, as of a card without its UPS, nothing."""
     text = read_text(value) if isinstance(value, bytes | str) else ""
     if not text or text.strip("01"):
@@ -279,10 +289,16 @@ def encode(
     if profile.every_point is not None:
         held.update(encode_names(profile.every_point, points))
         return held
+    parts: dict[Ref, dict[str, int | float | str]] = {}
     for step in plan.numbers:
         value = points.get(step.key)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            held.setdefault(step.ref, _held(step.ref, step.type, _raw_of(plan, step, value)))
+            told_raw = _raw_of(plan, step, value)
+            if step.part is not None:
+                parts.setdefault(step.ref, {}).setdefault(step.part, told_raw)
+            else:
+                held.setdefault(step.ref, _held(step.ref, step.type, told_raw))
+    held.update((ref, Typed("string", whole(texts))) for ref, texts in parts.items())
     held.update(_encode_flags(plan, points))
     return held
 
@@ -290,11 +306,10 @@ def encode(
 def _encode_flags(plan: Plan, points: Mapping[str, Value]) -> dict[Ref, Encoded]:
     held: dict[Ref, Encoded] = {}
     wanted = {key for key, value in points.items() if value is True}
-    if plan.alarms is not None:
-        wanted_elsewhere = wanted - plan.alarms.told.keys()
-        held.update(_alarm_rows(plan.alarms, points))
-    else:
-        wanted_elsewhere = set(wanted)
+    wanted_elsewhere = set(wanted)
+    for table in plan.alarms:
+        wanted_elsewhere -= table.told.keys()
+        held.update(_alarm_rows(table, points))
     tellers = Counter(flag for state in plan.states for flag in state.told)
     # A low battery is told by the thresholds too.
     rare = {flag for flag in wanted - {"status_low_battery"} if tellers[flag] == 1}
@@ -310,21 +325,41 @@ def _encode_flags(plan: Plan, points: Mapping[str, Value]) -> dict[Ref, Encoded]
             pattern = _code_for(state, points, wanted, wanted_elsewhere, rare)
             wanted_elsewhere -= set(state.codes.get(pattern or 0) or ())
         if pattern is not None:
-            kind = "string" if state.text01 else state.type
-            held[state.ref] = _held(state.ref, kind, pattern)
+            kind = "string" if state.text01 or state.words else state.type
+            pattern = next((word for word, code in state.words.items() if code == pattern), pattern)
+            told, before = _held(state.ref, kind, pattern), held.get(state.ref)
+            if isinstance(state.ref, Registers) and state.mask != -1 and before is not None:
+                told = _masked(before, told, to_words(state.mask, state.ref.length, kind))
+            held[state.ref] = told
     return held
 
 
-def _held(ref: Ref, kind: str, value: int | str) -> Encoded:
+def _masked(before: Encoded, told: Encoded, mask: tuple[int, ...]) -> Encoded:
+    """Return registers of which several entries hold their own bits."""
+    if not isinstance(before, tuple) or not isinstance(told, tuple):
+        return told
+    words = zip(before, told, mask, strict=True)
+    return tuple(int(old) & ~kept | int(new) & kept for old, new, kept in words)
+
+
+def _held(ref: Ref, kind: str, value: float | str) -> Encoded:
     if isinstance(ref, Registers):
-        return to_words(int(value), ref.length)
-    return Typed(kind, value)
+        if ref.function in BIT_FUNCTIONS:
+            return to_bits(int(value), ref.length)
+        return to_words(float(value) if kind.startswith("f32") else int(value), ref.length, kind)
+    return Typed(kind, value if isinstance(value, str) else int(value))
 
 
-def _raw_of(plan: Plan, step: NumberStep, value: float) -> int:
+def _raw_of(plan: Plan, step: NumberStep, value: float) -> float | str:
     """Return the raw value nearest to a number, never one that means "not available"."""
     if step.by_state:
         value = abs(value)
+    if step.type.startswith("f32"):
+        return (value - step.offset) * step.divide / step.scale
+    if step.codes:
+        return min(step.codes, key=lambda code: abs(step.codes[code] - value))
+    if step.type == "string":
+        return f"{(value - step.offset) * step.divide / step.scale:.10g}"
     low, high = LIMITS[step.type]
     raw = round((value - step.offset) * step.divide / step.scale)
     raw = min(max(raw, low), high)
@@ -399,13 +434,15 @@ def answers(plan: Plan, held: Mapping[Ref, Encoded]) -> dict[Ref, RawValue]:
             if rows or ref.counter in held:
                 raw[ref] = tuple(row.value for row in rows if isinstance(row, Typed))
         elif ref in held:
-            raw[ref] = _answer(held[ref])
+            raw[ref] = _answer(held[ref], is_bits=ref[0] in BIT_FUNCTIONS)
     if plan.profile.every_point is not None:
         raw.update((ref, _answer(value)) for ref, value in held.items())
     return raw
 
 
-def _answer(value: Encoded) -> RawValue:
+def _answer(value: Encoded, *, is_bits: bool = False) -> RawValue:
+    if is_bits and isinstance(value, tuple):
+        return sum(int(bit) << at for at, bit in enumerate(value))
     if not isinstance(value, Typed):
         return value
     text = isinstance(value.value, str) and value.type == "string"

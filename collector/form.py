@@ -79,17 +79,36 @@ class Place(_Strict):
     """Where a raw value stands: exactly one of an OID, a register or a JSON path.
 
     An OID not beginning with 1.3.6 is relative to the profile's `base`. `{n}` in an OID is the
-    phase number. `type` is the SNMP type an agent serves, or the width of a Modbus value.
+    phase number. `type` is the SNMP type an agent serves, or the width of a Modbus value: words
+    are most significant first, unless its name ends in `_low`. `function` is the Modbus function
+    that reads the place: 3 holding and 4 input registers, 1 coils, 2 discrete inputs.
     """
 
-    oid: str | None = Field(None, pattern=r"^\d+(\.(\d+|\{n\}))+$")
+    oid: str | None = Field(None, pattern=r"^\d+(\.(\d+|\{[a-z]+\}))+$")
     register_: int | None = Field(None, alias="register", ge=0, le=65_535)
-    function: Literal[3, 4] = 3
+    function: Literal[1, 2, 3, 4] = 3
     path: str | None = None
     type: (
-        Literal["integer", "gauge", "counter", "ticks", "string", "oid", "u16", "s16", "u32", "s32"]
+        Literal[
+            "integer",
+            "gauge",
+            "counter",
+            "ticks",
+            "string",
+            "oid",
+            "u16",
+            "s16",
+            "u32",
+            "s32",
+            "u32_low",
+            "s32_low",
+            "f32",
+            "f32_low",
+        ]
         | None
     ) = None
+    part: str | None = Field(None, pattern=r"^[\w.-]+(/[\w.-]+)*$")
+    words: dict[str, int] = {}
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -111,7 +130,9 @@ class Number(Place):
     `missing_below`. A number under `floor` is raised to it. `only` restricts the entry to single-
     or three-phase units. `single` names the point on a single-phase unit where dropping the
     context does not. `direction: by_state` is for currents of undocumented sign: the magnitude is
-    taken, the sign comes from the state.
+    taken, the sign comes from the state. `codes` are the numbers that coded ones stand for.
+
+    `stride` is how many registers further on each next line of a phase context stands.
     """
 
     scale: float = Field(1.0, allow_inf_nan=False)
@@ -123,7 +144,9 @@ class Number(Place):
     only: Literal["single", "three"] | None = None
     single: str | None = None
     direction: Literal["given", "by_state"] = "given"
+    stride: int | None = Field(None, gt=0)
     pace: Literal["fast", "slow"] | None = None
+    codes: dict[int, float] = Field({}, strict=False)
 
     @model_validator(mode="after")
     def _invertible(self) -> Self:
@@ -137,7 +160,8 @@ class State(Place):
 
     A code with an empty list is known and raises nothing; a code with null says nothing, so the
     flags stay unknown. `form: text01` is a text of '0' and '1', the first being bit 1.
-    `mask` keeps the bits of a number that make its code.
+    `mask` keeps the bits of a number that make its code. `length` is how many registers, coils or
+    discrete inputs from the first on make the number.
     """
 
     codes: dict[int, list[str] | None] = {}
@@ -145,6 +169,7 @@ class State(Place):
     texts: dict[str, dict[int, str]] = {}
     form: Literal["text01"] | None = None
     mask: int | None = Field(None, gt=0)
+    length: int | None = Field(None, gt=0, le=256)
     pace: Literal["fast", "slow"] = "fast"
 
     @model_validator(mode="after")
@@ -170,20 +195,32 @@ class Mark(Place):
     """A text of the identity. `text` is a constant; `date` the order of a date's parts.
 
     `days2000` is a count of days since 2000-01-01. Unreadable dates are kept as they came.
+    `letters` is how Modbus registers hold the text. A Modbus `path` is an object of the device
+    identification, `object/FIRST/NUMBER`; where that is a list `1=…;2=…`, `field` is the key.
     """
 
     text: str | None = None
     length: int | None = Field(None, gt=0, le=60)
     date: Literal["mdy", "dmy", "ymd", "days2000"] | None = None
     codes: dict[int, str] = {}
+    letters: Literal["high_first", "low_first", "low_only"] = "high_first"
+    field: str | None = None
 
     def _may_be_nowhere(self) -> bool:
         return self.text is not None
 
 
+class Count(Place):
+    """A number of lines; `codes` says what a coded one stands for."""
+
+    codes: dict[int, Literal[1, 2, 3]] = {}
+
+
+AlarmTables = Annotated[list[AlarmTable], BeforeValidator(_listed)]
 Marks = Annotated[list[Mark], BeforeValidator(_listed)]
 Numbers = Annotated[list[Number], BeforeValidator(_listed)]
-Places = Annotated[list[Place], BeforeValidator(_listed)]
+Counts = Annotated[list[Count], BeforeValidator(_listed)]
+Columns = Annotated[list[str], BeforeValidator(_listed)]
 
 
 class IdentityBlock(_Strict):
@@ -199,25 +236,66 @@ class IdentityBlock(_Strict):
 class PhaseBlock(_Strict):
     """Where the unit says how many lines it has."""
 
-    input: Places = []
-    output: Places = []
-    bypass: Places = []
+    input: Counts = []
+    output: Counts = []
+    bypass: Counts = []
+
+
+class Row(_Strict):
+    """A table row whose number differs from card to card, found at each meeting.
+
+    It is the first row of the first answering `column` that holds `value` there, an object
+    identifier also by its beginning; any row without `value`; the row `at` alone, if that is
+    given. `usual` stands for it in a plan, and tells how many arcs of the row are meant.
+    """
+
+    column: Columns
+    value: str | None = None
+    usual: str = Field("1", pattern=r"^\d+(\.\d+)*$")
+    at: str | None = Field(None, pattern=r"^\d+(\.\d+)*$")
 
 
 class ModelRegister(_Strict):
-    """A Modbus text register whose content tells the family."""
+    """A Modbus text whose content tells the family: registers, or an identification object."""
+
+    register_: int | None = Field(None, alias="register", ge=0, le=65_535)
+    length: int = Field(1, gt=0, le=60)
+    function: Literal[3, 4] = 3
+    letters: Literal["high_first", "low_first", "low_only"] = "high_first"
+    path: str | None = Field(None, pattern=r"^object/\d{1,3}/\d{1,3}$")
+    matches: str
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.register_ is None) == (self.path is None):
+            raise ValueError("give one of register and path")
+        return self
+
+
+class SignatureRegister(_Strict):
+    """A Modbus register that holds one of few values in this family: listed, or in a span."""
 
     register_: int = Field(alias="register", ge=0, le=65_535)
-    length: int = Field(gt=0, le=60)
-    function: Literal[3, 4] = 3
-    matches: str
+    function: Literal[1, 2, 3, 4] = 3
+    type: Literal["u16", "s16", "u32", "f32"] = "u16"
+    one_of: list[int] = []
+    span: tuple[float, float] | None = Field(None, strict=False)
+
+    @model_validator(mode="after")
+    def _one_test(self) -> Self:
+        if bool(self.one_of) == (self.span is not None):
+            raise ValueError("give one of one_of and span")
+        return self
 
 
 class IdentifyBlock(_Strict):
     """How the family is recognized; a smaller rank is tried first.
 
     `object_ids` are prefixes of sysObjectID on arc boundaries; `description` must be found in
-    sysDescr, `description_not` must not; `probe` are objects of which one must answer;
+    sysDescr, `description_not` must not; `described_as` tells the family by sysDescr alone. `probe`
+    are objects of which one answers: proof for a card that names the family, and the way to find it
+    behind one that does not. `texts` are objects whose text must hold a pattern. A Modbus
+    family is known by its `model` text, or by all registers of its `signature` where no text is;
     `announce` is what a simulated agent says in sysObjectID and sysDescr.
     """
 
@@ -226,8 +304,11 @@ class IdentifyBlock(_Strict):
     object_ids_not: list[str] = []
     description: str | None = None
     description_not: str | None = None
+    described_as: str | None = None
     probe: list[str] = []
+    texts: dict[str, str] = {}
     model: ModelRegister | None = None
+    signature: list[SignatureRegister] = []
     announce: dict[Literal["object_id", "description"], str] = {}
 
 
@@ -235,7 +316,14 @@ class Block(_Strict):
     """A run of registers that can be read whole although some are undefined."""
 
     address: int = Field(ge=0, le=65_535)
-    count: int = Field(ge=1, le=125)
+    count: int = Field(ge=1, le=2_000)
+    function: Literal[1, 2, 3, 4] | None = None
+
+    @model_validator(mode="after")
+    def _within_a_frame(self) -> Self:
+        if self.count > 125 and self.function not in (1, 2):
+            raise ValueError("a request reads at most 125 registers")
+        return self
 
 
 class ReadBlock(_Strict):
@@ -293,18 +381,21 @@ class Profile(_Strict):
     protocol: Literal["snmp", "modbus", "json"]
     base: str | None = Field(None, pattern=r"^1(\.\d+)+$")
     extends: str | None = None
+    without: list[str] = []
     identify: IdentifyBlock = IdentifyBlock()
     read: ReadBlock = ReadBlock()
+    rows: dict[str, Row] = {}
     phases: PhaseBlock = PhaseBlock()
     identity: IdentityBlock = IdentityBlock()
     points: dict[str, Numbers] = {}
     states: list[State] = []
-    alarms: AlarmTable | None = None
+    alarms: AlarmTables = []
     traps: dict[TrapPrefix, dict[int, Annotated[Trap, BeforeValidator(_trap)]]] = {}
     every_point: str | None = Field(None, pattern=r"\{name\}")
     topics: TopicsBlock | None = None
     missing_texts: list[str] = []
     missing_ones: bool = False
+    missing_words: list[int] = []
 
     # One Profile object is one family: caches are keyed by the object, not by its content.
     def __hash__(self) -> int:

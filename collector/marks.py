@@ -18,7 +18,9 @@ from collector.values import (
 )
 from rules.facts import Identity
 
+_NUMERAL = re.compile(r"\d{1,9}(\.\d{1,9})?")
 _LINE = re.compile(r"\.L(\d)\S*\.voltage$")
+_ANY_LINE = re.compile(r"\.L\d[^.]*\.")
 _MAIN = ("manufacturer", "model", "serial", "firmware")
 
 
@@ -41,22 +43,55 @@ def decode_phases(plan: Plan, raw: Mapping[Ref, RawValue]) -> Phases:
     one for three phases; else such a side has one.
     """
     found: dict[str, int] = {}
-    for side, ref in plan.counts:
-        value = raw.get(ref)
-        if isinstance(value, bytes) and value.strip().isdigit():
-            value = int(value)
+    for side, ref, codes in plan.counts:
+        value = _whole(raw.get(ref))
+        if codes and isinstance(value, int):
+            value = codes.get(value)
         if isinstance(value, int) and 1 <= value <= 3:
             found.setdefault(side, value)
     live: dict[str, set[str]] = {}
     for step in plan.numbers:
         line = _LINE.search(step.name)
-        value = raw.get(step.ref)
+        value = _whole(raw.get(step.ref), missing_ones=plan.profile.missing_ones)
         if line and isinstance(value, int) and value > 0 and value not in step.missing:
             live.setdefault(side_of(step.name), set()).add(line[1])
+    repeated = _repeated_lines(plan, raw)
     for side, lines in live.items():
-        if lines >= {"1", "2", "3"}:
+        if lines >= {"1", "2", "3"} and side not in repeated:
             found.setdefault(side, 3)
     return Phases(**found)
+
+
+def _repeated_lines(plan: Plan, raw: Mapping[Ref, RawValue]) -> set[str]:
+    """Return the sides whose tables say one line three times: all of it alike, load included.
+
+    Eaton 5PX and 9PX do so on Network-MS cards.
+    """
+    told: dict[tuple[str, str], list[RawValue]] = {}
+    for step in plan.numbers:
+        quantity = _ANY_LINE.sub(".L.", step.name)
+        if quantity != step.name and raw.get(step.ref) is not None:
+            told.setdefault((side_of(step.name), quantity), []).append(raw[step.ref])
+    whole = {key: values for key, values in told.items() if len(values) >= 3}
+    differing = {side for (side, _), values in whole.items() if len(set(values)) > 1}
+    loaded = {
+        side
+        for (side, quantity), values in whole.items()
+        if not quantity.endswith("voltage") and values[0] not in (0, b"0")
+    }
+    return loaded - differing
+
+
+def _whole(value: RawValue, *, missing_ones: bool = True) -> RawValue:
+    """Return the number in registers or in a text; any other raw value as it is."""
+    if isinstance(value, bytes | str) and re.fullmatch(r"\d+(\.\d*)?", read_text(value)):
+        return int(float(read_text(value)))
+    if not isinstance(value, tuple):
+        return value
+    try:
+        return int(from_words(value, "", missing_ones=missing_ones))
+    except (Missing, Refused):
+        return None
 
 
 def encode_identity(plan: Plan, identity: Identity) -> Iterator[tuple[Ref, Encoded]]:
@@ -68,28 +103,44 @@ def encode_identity(plan: Plan, identity: Identity) -> Iterator[tuple[Ref, Encod
         "firmware": identity.firmware,
         **identity.details,
     }
+    listed: dict[Ref, list[str]] = {}
     for step in plan.marks:
         text = told.get(step.name)
         if step.ref is None or text is None:
             continue
         mark = step.mark
-        value: int | str | None = write_date(text, mark.date) if mark.date else text
+        if mark.field is not None:
+            listed.setdefault(step.ref, []).append(f"{mark.field}={text}")
+            continue
+        value: float | str | None = write_date(text, mark.date) if mark.date else text
+        if mark.type is not None and isinstance(step.ref, Registers) and not mark.codes:
+            value = float(text) if _NUMERAL.fullmatch(text) else None
         if mark.codes:
             value = next((code for code, word in mark.codes.items() if word == text), None)
         if value is not None:
             yield step.ref, _held(plan, step, value)
-    for side, ref in plan.counts:
+    for listed_in, fields in listed.items():
+        yield listed_in, ";".join(fields)
+    for side, ref, codes in plan.counts:
         lines = getattr(plan.phases, side)
-        yield ref, Typed("integer", lines) if plan.profile.protocol == "snmp" else lines
+        lines = next((code for code, count in codes.items() if count == lines), lines)
+        if isinstance(ref, Registers):
+            yield ref, to_words(lines, ref.length)
+        else:
+            yield ref, Typed("integer", lines) if plan.profile.protocol == "snmp" else lines
 
 
-def _held(plan: Plan, step: MarkStep, value: int | str) -> Encoded:
+def _held(plan: Plan, step: MarkStep, value: float | str) -> Encoded:
     if isinstance(step.ref, Registers):
         length = step.ref.length
-        return to_words(value, length) if isinstance(value, int) else text_words(value, length)
-    if plan.profile.protocol == "json":
+        if not isinstance(value, str):
+            return to_words(value, length, step.mark.type or "")
+        return text_words(value, length, step.mark.letters)
+    if plan.profile.protocol != "snmp":
         return value
-    return Typed("integer" if isinstance(value, int) else step.mark.type or "string", value)
+    if not isinstance(value, str):
+        return Typed("integer", int(value))
+    return Typed(step.mark.type or "string", value)
 
 
 def _text_of(plan: Plan, step: MarkStep, raw: Mapping[Ref, RawValue]) -> str | None:
@@ -107,6 +158,8 @@ def _text_of(plan: Plan, step: MarkStep, raw: Mapping[Ref, RawValue]) -> str | N
         return read_date(value, mark.date)
     text = read_text(value if isinstance(value, bytes | str) else str(value))
     text = "".join(letter for letter in text if letter.isprintable())
+    if mark.field is not None:
+        text = dict(item.partition("=")[::2] for item in text.split(";")).get(mark.field, "")
     if not text or text.lower() in plan.missing_texts:
         return None
     return read_date(text, mark.date) if mark.date else text
@@ -114,9 +167,20 @@ def _text_of(plan: Plan, step: MarkStep, raw: Mapping[Ref, RawValue]) -> str | N
 
 def _from_registers(plan: Plan, step: MarkStep, words: tuple[object, ...]) -> int | str | None:
     if not step.mark.codes and step.mark.date != "days2000":
-        return words_text(words)
+        if step.mark.type is None:
+            return words_text(words, step.mark.letters)
+        return _number_text(plan, step, words)
     try:
         width = step.mark.type or "u16"
-        return from_words(words, width, missing_ones=plan.profile.missing_ones)
+        return int(from_words(words, width, missing_ones=plan.profile.missing_ones))
     except (Missing, Refused):
         return None
+
+
+def _number_text(plan: Plan, step: MarkStep, words: tuple[object, ...]) -> str | None:
+    """Return a number that identifies as text, such as a firmware of 305 or 1.2."""
+    try:
+        number = from_words(words, step.mark.type or "u16", missing_ones=plan.profile.missing_ones)
+    except (Missing, Refused):
+        return None
+    return f"{number:g}" if isinstance(number, float) else str(number)

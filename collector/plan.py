@@ -10,13 +10,13 @@ from functools import lru_cache
 from math import inf
 from typing import NamedTuple
 
-from collector.form import Mark, Number, Place, Profile, State, expand, without_context
+from collector.form import AlarmTable, Mark, Number, Place, Profile, State, expand, without_context
 from collector.profile import absolute
 from collector.raw import Habits, RawValue, Ref, Registers, Walk
 from rules.facts import Rejection, Value
 from rules.points import BY_NAME, Pace, column_of
 
-_WIDTHS = {"u32": 2, "s32": 2}
+_WIDTHS = dict.fromkeys(("u32", "s32", "u32_low", "s32_low", "f32", "f32_low"), 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,15 @@ class NumberStep:
     floor: float
     type: str
     by_state: bool
+    codes: Mapping[int, float] = field(default_factory=dict)
+    part: str | None = None
 
     def quick(self) -> "Quick":
         """Return how to read a whole number in the usual range, which needs no more than this."""
         factor = self.scale / self.divide
         low = max((max(self.low, self.floor) - self.offset) / factor, self.missing_below)
         high = (self.high - self.offset) / factor
-        if self.by_state or factor <= 0:
+        if self.by_state or self.codes or factor <= 0:
             low, high = inf, -inf
         return (
             *(self.ref, self.key, low, high),
@@ -78,6 +80,8 @@ class StateStep:
     texts: tuple[tuple[str, Mapping[int, str]], ...]
     told: Mapping[str, bool]
     type: str
+    words: Mapping[str, int] = field(default_factory=dict)
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class Plan:
 
     `told` keeps what the values of `flag_refs` told before: units repeat a handful of patterns.
     `columns` are the table cells by the column they stand in, for cards that keep their rows at
-    odd instances.
+    odd instances. `checks` are second places of numbers, asked with the slow ones only, to compare.
     """
 
     profile: Profile
@@ -128,13 +132,15 @@ class Plan:
     numbers: tuple[NumberStep, ...]
     quick: tuple[Quick, ...]
     states: tuple[StateStep, ...]
-    alarms: AlarmStep | None
+    alarms: tuple[AlarmStep, ...]
     marks: tuple[MarkStep, ...]
-    counts: tuple[tuple[str, Ref], ...]
+    counts: tuple[tuple[str, Ref, Mapping[int, int]], ...]
     columns: Mapping[str, tuple[str, ...]]
     extra_keys: tuple[str, ...]
     missing_texts: frozenset[str]
     flag_refs: tuple[Ref, ...]
+    checks: tuple[NumberStep, ...] = ()
+    check_refs: tuple[Ref, ...] = ()
     told: dict[tuple[RawValue, ...], Told] = field(default_factory=dict)
 
 
@@ -151,23 +157,34 @@ def side_of(name: str) -> str:
 
 
 def plan_for(
-    profile: Profile, phases: Phases | int = 1, skip: frozenset[Ref] = frozenset()
+    profile: Profile,
+    phases: Phases | int = 1,
+    skip: frozenset[Ref] = frozenset(),
+    checks: frozenset[Ref] = frozenset(),
 ) -> Plan:
-    """Return the plan for a profile on a unit with these phases, leaving out `skip`; cached."""
+    """Return the plan for a profile on a unit with these phases, leaving out `skip`; cached.
+
+    Numbers at `checks` are read only to be compared.
+    """
     if isinstance(phases, int):
         phases = Phases(phases, phases, phases)
-    return _plan_for(profile, phases, skip)
+    return _plan_for(profile, phases, skip, checks)
 
 
 @lru_cache(maxsize=4096)
-def _plan_for(profile: Profile, phases: Phases, skip: frozenset[Ref]) -> Plan:
+def _plan_for(
+    profile: Profile, phases: Phases, skip: frozenset[Ref], checks: frozenset[Ref]
+) -> Plan:
     cells: dict[str, list[str]] = {}
     numbers: list[NumberStep] = []
+    compared: list[NumberStep] = []
     paces: dict[Ref, Pace] = {}
     for name, entries in profile.points.items():
         for entry in entries:
             for step in _number_steps(profile, phases, name, entry, cells):
-                if step.ref not in skip:
+                if step.ref in checks:
+                    compared.append(step)
+                elif step.ref not in skip:
                     numbers.append(step)
                     _note(paces, step.ref, _pace(entry, step.name))
     states = tuple(
@@ -178,20 +195,21 @@ def _plan_for(profile: Profile, phases: Phases, skip: frozenset[Ref]) -> Plan:
     for state_step in states:
         pace = Pace.SLOW if state_step.ref in slow_states else Pace.FAST
         _note(paces, state_step.ref, pace)
-    alarms = _alarm_step(profile)
-    if alarms is not None and alarms.ref in skip:
-        alarms = None
-    if alarms is not None:
-        paces[alarms.ref] = Pace.FAST
+    alarms = tuple(
+        step for step in (_alarm_step(profile, table) for table in profile.alarms)
+        if step.ref not in skip
+    )  # fmt: skip
+    paces.update((step.ref, Pace.FAST) for step in alarms)
     marks = tuple(_mark_steps(profile))
     counts = tuple(
-        (side, ref_of(profile, place))
+        (side, ref_of(profile, place), place.codes)
         for side in ("input", "output", "bypass")
         for place in getattr(profile.phases, side)
     )
     identity_refs = [step.ref for step in marks if step.ref is not None]
-    identity_refs += [ref for _, ref in counts]
-    told = {key for step in states for key in step.told} | set(alarms.told if alarms else ())
+    identity_refs += [ref for _, ref, _ in counts]
+    told = {key for step in states for key in step.told}
+    told |= {key for step in alarms for key in step.told}
     keys = told | {step.key for step in numbers}
     keys |= {key for step in states for key, _ in step.texts}
     columns = {point.column for point in BY_NAME.values()}
@@ -211,18 +229,29 @@ def _plan_for(profile: Profile, phases: Phases, skip: frozenset[Ref]) -> Plan:
         columns={column: tuple(refs) for column, refs in cells.items()},
         extra_keys=tuple(sorted(keys - columns)),
         missing_texts=frozenset(text.lower() for text in profile.missing_texts),
-        flag_refs=(*(step.ref for step in states), *([alarms.ref] if alarms else ())),
+        flag_refs=(*(step.ref for step in states), *(step.ref for step in alarms)),
+        checks=tuple(compared),
+        check_refs=tuple(dict.fromkeys(step.ref for step in compared)),
     )
 
 
 def ref_of(profile: Profile, place: Place, line: int = 1) -> Ref:
     """Return the reference for a place, on one line of a table."""
     if place.oid is not None:
-        return absolute(place.oid, profile.base).replace("{n}", str(line))
+        oid = absolute(place.oid, profile.base).replace("{n}", str(line))
+        return in_rows(oid, {name: row.usual for name, row in profile.rows.items()})
     if place.register_ is not None:
         length = getattr(place, "length", None) or _WIDTHS.get(place.type or "u16", 1)
-        return Registers(place.function, place.register_, length)
+        further = (line - 1) * (getattr(place, "stride", None) or 0)
+        return Registers(place.function, place.register_ + further, length)
     return str(place.path)
+
+
+def in_rows(oid: str, rows: Mapping[str, str]) -> str:
+    """Return an OID with the rows that it names filled in."""
+    for name, row in rows.items():
+        oid = oid.replace(f"{{{name}}}", row)
+    return oid
 
 
 def _note(paces: dict[Ref, Pace], ref: Ref, pace: Pace) -> None:
@@ -254,6 +283,7 @@ def _number_steps(
         ref = ref_of(profile, entry, line)
         if isinstance(ref, str) and entry.oid is not None and "{n}" in entry.oid:
             column = absolute(entry.oid, profile.base).partition(".{n}")[0]
+            column = in_rows(column, {name: row.usual for name, row in profile.rows.items()})
             cells.setdefault(column, []).append(ref)
         point = BY_NAME.get(name)
         below = -inf if entry.missing_below is None else entry.missing_below
@@ -266,12 +296,22 @@ def _number_steps(
             offset=entry.offset,
             low=-inf if point is None or point.low is None else point.low,
             high=inf if point is None or point.high is None else point.high,
-            missing=frozenset(entry.missing),
+            missing=frozenset([*entry.missing, *_missing_words(profile, entry)]),
             missing_below=below,
             floor=-inf if entry.floor is None else entry.floor,
             type=entry.type or ("u16" if profile.protocol == "modbus" else "integer"),
             by_state=entry.direction == "by_state",
+            codes=dict(entry.codes),
+            part=entry.part,
         )
+
+
+def _missing_words(profile: Profile, entry: Number) -> Iterator[int]:
+    """Yield the numbers that the profile's missing words are in a register of this type."""
+    if entry.type in (None, "u16"):
+        yield from profile.missing_words
+    elif entry.type == "s16":
+        yield from (word - (word >> 15 << 16) for word in profile.missing_words)
 
 
 def _state_step(profile: Profile, state: State) -> StateStep:
@@ -291,14 +331,13 @@ def _state_step(profile: Profile, state: State) -> StateStep:
         mask=-1 if state.mask is None else state.mask,
         texts=tuple((key_of(name), table) for name, table in state.texts.items()),
         told=dict.fromkeys(told, False),
+        words={text.lower(): code for text, code in state.words.items()},
+        part=state.part,
         type=state.type or ("u16" if profile.protocol == "modbus" else default),
     )
 
 
-def _alarm_step(profile: Profile) -> AlarmStep | None:
-    table = profile.alarms
-    if table is None:
-        return None
+def _alarm_step(profile: Profile, table: AlarmTable) -> AlarmStep:
     codes = {
         f"{prefix}.{arc}": tuple(map(key_of, flags))
         for prefix, arcs in table.codes.items()
@@ -333,6 +372,11 @@ def _habits(profile: Profile) -> Habits:
         bulk=read.bulk,
         varbinds=read.varbinds,
         gap_seconds=read.gap_milliseconds / 1_000,
-        blocks=tuple((block.address, block.count) for block in read.blocks),
+        blocks=tuple(
+            (block.address, block.count)
+            if block.function is None
+            else (block.address, block.count, block.function)
+            for block in read.blocks
+        ),
         block_limit=read.block_limit,
     )

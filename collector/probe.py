@@ -11,22 +11,23 @@ from types import MappingProxyType
 
 from collector import readers
 from collector.address import Address, MqttAddress, SnmpAddress
-from collector.convert import Decoded, decode, redundant
-from collector.identify import Identified, identify
+from collector.blend import Disagreement, disagreements, sources, spare_places
+from collector.convert import Decoded, decode
+from collector.identify import identify
+from collector.identify_snmp import GENERIC, Identified
 from collector.marks import decode_identity, decode_phases
 from collector.plan import Plan, plan_for
 from collector.profile import profiles
 from collector.raw import CardMemory, Failure, RawValue, ReadFailed, Ref
 from collector.readers import snmp
+from collector.rows import find_rows
 from rules.facts import Identity, Value
-from rules.points import BY_COLUMN, Kind
+from rules.points import BY_COLUMN, BY_NAME, Kind
 
 PROBE_SECONDS = 15.0
 """What a first meeting may take: cards unknown so far need more requests than later polls."""
 
 _LEAST_SECONDS = 0.2
-
-_GENERIC = "rfc1628"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Met:
     """A device met for the first time: how to read it from now on, and its first reading.
 
     `plan` leaves out what the card lacks and fallbacks that are not needed; ask its `fast_refs`
-    on each poll and its `slow_refs` and `identity_refs` rarely.
+    on each poll and its `slow_refs`, `check_refs` and `identity_refs` rarely. `sources` says where
+    each point came from, by its name.
     """
 
     identified: Identified
@@ -42,6 +44,8 @@ class Met:
     identity: Identity
     decoded: Decoded
     problems: tuple[str, ...]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    disagreements: tuple[Disagreement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,15 @@ class ProbeResult:
     identity: Identity
     points: Mapping[str, Value]
     problems: tuple[str, ...] = field(default=())
+    sources: Mapping[str, str] = field(default_factory=dict)
+    disagreements: tuple[Disagreement, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Return the documented JSON form; points by name, numbers plain, flags as booleans."""
+        """Return the documented JSON form; points by name, numbers plain, flags as booleans.
+
+        Beside what is documented: what speaks for the profile, further texts of the identity,
+        where each point came from, and where the card contradicts itself.
+        """
         who = self.identity
         return {
             "profile": self.profile,
@@ -67,6 +77,10 @@ class ProbeResult:
             },
             "points": {name: _plain(value) for name, value in self.points.items()},
             "problems": list(self.problems),
+            "evidence": list(self.evidence),
+            "details": dict(who.details),
+            "sources": {name: self.sources[name] for name in self.points if name in self.sources},
+            "disagreements": [found.to_json() for found in self.disagreements],
         }
 
 
@@ -88,6 +102,8 @@ async def probe(
         met.identity,
         MappingProxyType({name: points[name] for name in names}),
         met.problems,
+        met.sources,
+        met.disagreements,
     )
 
 
@@ -112,8 +128,8 @@ async def meet(
     else:
         found = _named(profile, address)
     met = await _read_all(address, found, memory, ends_at)
-    if not met.decoded.points and found.profile_name != _GENERIC and profile is None:
-        generic = Identified(_GENERIC, (*found.evidence, "its own MIB is silent: standard MIB"))
+    if not met.decoded.points and found.profile_name != GENERIC and profile is None:
+        generic = Identified(GENERIC, (*found.evidence, "its own MIB is silent: standard MIB"))
         if isinstance(address, SnmpAddress):
             met = await _read_all(address, generic, memory, ends_at)
     if not met.decoded.points:
@@ -153,26 +169,47 @@ async def _read_all(address: Address, found: Identified, memory: CardMemory, end
             raw.update(reply.values)
             problems.extend(reply.problems)
 
-    await ask((*wide.identity_refs, *wide.fast_refs, *wide.slow_refs))
-    cells = [ref for refs in wide.columns.values() for ref in refs]
-    if isinstance(address, SnmpAddress) and cells and raw.keys().isdisjoint(cells):
+    if isinstance(address, SnmpAddress) and profile.rows:
         seconds = max(_LEAST_SECONDS, ends_at - asyncio.get_running_loop().time())
-        if await snmp.find_cells(
-            address, wide.columns, deadline=seconds, memory=memory, habits=wide.habits
-        ):
-            await ask(wide.fast_refs)
+        await find_rows(address, profile, memory=memory, deadline=seconds)
+    await ask((*wide.identity_refs, *wide.fast_refs, *wide.slow_refs))
+    if isinstance(address, SnmpAddress):
+        for columns in _silent_tables(wide.columns, raw):
+            seconds = max(_LEAST_SECONDS, ends_at - asyncio.get_running_loop().time())
+            habits = wide.habits
+            if await snmp.find_cells(
+                address, columns, deadline=seconds, memory=memory, habits=habits
+            ):
+                await ask(ref for refs in columns.values() for ref in refs)
     plan = plan_for(profile, decode_phases(wide, raw))
     await ask((*plan.fast_refs, *plan.slow_refs))
     decoded = decode(plan, raw)
     problems += [f"{r.point or 'value'}: {r.detail} (raw {r.raw})" for r in decoded.rejections]
-    skip = frozenset(memory.absent) | redundant(plan, raw)
+    spare = spare_places(plan, raw)
+    skip = frozenset(memory.absent) | spare.idle
     return Met(
         found,
-        plan_for(profile, plan.phases, skip),
+        plan_for(profile, plan.phases, skip, spare.checks),
         decode_identity(plan, raw),
         decoded,
         tuple(problems),
+        sources(plan, raw),
+        disagreements(plan, raw),
     )
+
+
+def _silent_tables(
+    columns: Mapping[str, tuple[str, ...]], raw: Mapping[Ref, RawValue]
+) -> list[dict[str, tuple[str, ...]]]:
+    """Return the columns of each table none of whose cells answered: its rows may stand oddly."""
+    tables: dict[str, dict[str, tuple[str, ...]]] = {}
+    for column, cells in columns.items():
+        tables.setdefault(column.rpartition(".")[0], {})[column] = cells
+    return [
+        table
+        for table in tables.values()
+        if raw.keys().isdisjoint(cell for cells in table.values() for cell in cells)
+    ]
 
 
 def render(result: ProbeResult) -> str:
@@ -188,12 +225,19 @@ def render(result: ProbeResult) -> str:
     lines += [f"{name:<10} {text}" for name, text in who.details.items()]
     lines.append("")
     width = max((len(name) for name in result.points), default=0)
+    shown: dict[str, str] = {}
     for name, value in result.points.items():
-        point = next((p for p in BY_COLUMN.values() if p.name == name), None)
+        point = BY_NAME.get(name)
         unit = f" {point.unit}" if point and point.unit and point.kind is Kind.NUMBER else ""
-        lines.append(f"{name:<{width}}  {_shown(value)}{unit}")
+        shown[name] = f"{_shown(value)}{unit}"
+    column = max((len(text) for text in shown.values()), default=0)
+    for name, text in shown.items():
+        source = result.sources.get(name, "")
+        lines.append(f"{name:<{width}}  {text:<{column}}  {source}".rstrip())
     if result.problems:
         lines += ["", "could not be read:", *(f"  {problem}" for problem in result.problems)]
+    if result.disagreements:
+        lines += ["", "contradicts itself:", *(f"  {found}" for found in result.disagreements)]
     return "\n".join(lines)
 
 

@@ -3,7 +3,10 @@
 Pure; used by every kind of conversion; which point a value becomes is `collector.convert`.
 """
 
+import json
 import struct
+from collections.abc import Mapping
+from functools import lru_cache
 from math import isfinite
 from typing import Literal
 
@@ -71,6 +74,8 @@ def from_words(words: tuple[object, ...], width: str, *, missing_ones: bool) -> 
 
     The most significant word is first, save in widths ending in `_low`.
     """
+    if not words or (width.startswith("f32") and len(words) != 2):
+        raise Refused("wrong_type", "not as many registers as the number takes")
     number = 0
     for word in reversed(words) if width.endswith("_low") else words:
         if not isinstance(word, int) or not 0 <= word <= 0xFFFF:
@@ -131,3 +136,46 @@ def words_text(words: tuple[object, ...], letters: str = "high_first") -> str:
 def rejection(name: str | None, raw: RawValue, reason: str, detail: str) -> Rejection:
     """Return the record of a refused value, its raw form cut short."""
     return Rejection(name, repr(raw)[:LONGEST_TEXT], reason, detail)
+
+
+def part_of(value: RawValue, part: str | None) -> RawValue:
+    """Return the line of a text or the value of a JSON document that a place means.
+
+    `part` is the number of a line or a path of keys; anything else is returned as it is.
+    """
+    if part is None or not isinstance(value, bytes | str):
+        return value
+    text = read_text(value)
+    if part.isdigit():
+        lines = text.splitlines()
+        return lines[int(part) - 1] if 0 < int(part) <= len(lines) else None
+    found = _document(text)
+    for key in part.split("/"):
+        if isinstance(found, list):
+            found = dict(enumerate(found)).get(int(key)) if key.isdigit() else None
+        else:
+            found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, int | float | str) else None
+
+
+def whole(parts: Mapping[str, int | float | str]) -> str:
+    """Return the text that holds these parts, see `part_of`."""
+    if all(part.isdigit() for part in parts):
+        last = max(map(int, parts))
+        return "\n".join(str(parts.get(str(line), "")) for line in range(1, last + 1))
+    document: dict[str, object] = {}
+    for part, value in parts.items():
+        *folders, name = part.split("/")
+        inner = document
+        for folder in folders:
+            inner = inner.setdefault(folder, {})  # type: ignore[assignment]
+        inner[name] = value
+    return json.dumps(document)
+
+
+@lru_cache(maxsize=64)
+def _document(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

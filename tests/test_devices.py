@@ -29,4 +29,6 @@ def probed(folder: Path) -> dict:
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_a_recorded_device_is_read_as_expected(folder):
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
-    assert probed(folder) == expected
+    assert expected.keys() >= {"profile", "identity", "points", "problems"}
+    found = probed(folder)
+    assert {key: found.get(key) for key in expected} == expected

@@ -9,7 +9,7 @@ from collector.address import Credentials, ModbusAddress, MqttAddress, SnmpAddre
 from collector.plan import Phases
 from collector.probe import meet, probe, render
 from collector.profile import profiles
-from collector.raw import CardMemory, Failure, ReadFailed, Registers, Typed
+from collector.raw import CardMemory, Failure, ReadFailed, Registers, Typed, Walk
 from rules.facts import Identity
 from tests.collector import modbus_unit
 from tests.collector.agent import Agent, encoded, recording, serving
@@ -62,7 +62,7 @@ def test_a_simulated_unit_is_found_and_read(name, scheme):
 
 def test_the_json_form_is_the_documented_one():
     answer = json.loads(json.dumps(probed(encoded(profiles()["rfc1628"], POINTS, WHO)).to_json()))
-    assert list(answer) == ["profile", "identity", "points", "problems"]
+    assert list(answer)[:4] == ["profile", "identity", "points", "problems"]
     assert list(answer["identity"]) == ["manufacturer", "model", "serial", "firmware"]
     assert isinstance(answer["points"]["battery.charge"], int)
 
@@ -112,8 +112,46 @@ def test_a_makers_card_without_the_makers_tongue_is_read_by_the_standard():
     objects = encoded(profiles()["rfc1628"], POINTS, WHO)
     objects["1.3.6.1.2.1.1.2.0"] = Typed("oid", "1.3.6.1.4.1.318.1.3.27")
     result = probed(objects)
-    assert result.profile == "rfc1628"
+    assert result.profile == "apc-powernet"
+    assert "none of its own objects answers" in result.evidence
     assert result.points["output.voltage"] == 230.0
+    assert result.sources["output.voltage"] == "1.3.6.1.2.1.33.1.4.4.1.2.1"
+
+
+def test_a_card_with_two_mibs_is_read_point_by_point_from_the_better_one():
+    objects = encoded(profiles()["eaton-xups"], POINTS, WHO)
+    del objects["1.3.6.1.4.1.534.1.2.4.0"]
+    objects["1.3.6.1.2.1.33.1.4.4.1.2.1"] = Typed("integer", 23)
+    objects["1.3.6.1.4.1.534.1.4.2.0"] = Typed("integer", 5_000)
+    result = probed(objects)
+    answer = result.to_json()
+    assert answer["points"]["battery.charge"] == 97
+    assert answer["sources"]["battery.charge"] == "1.3.6.1.2.1.33.1.2.4.0"
+    assert answer["sources"]["battery.voltage"] == "1.3.6.1.2.1.33.1.2.5.0"
+    assert answer["sources"]["output.voltage"] == "1.3.6.1.4.1.534.1.4.4.1.2.1"
+    # 500 Hz cannot be, and the standard has a better answer.
+    assert answer["points"]["output.frequency"] == 50
+    assert answer["sources"]["output.frequency"] == "1.3.6.1.2.1.33.1.4.2.0"
+    assert [problem.split(":")[0] for problem in answer["problems"]] == ["output.frequency"]
+    (found,) = answer["disagreements"]
+    assert (found["point"], found["primary"], found["check"]) == ("output.voltage", 230, 23)
+    text = render(result)
+    assert "output.voltage: 230 at 1.3.6.1.4.1.534.1.4.4.1.2.1, but 23 at" in text
+    assert "1.3.6.1.2.1.33.1.2.5.0" in text
+
+
+def test_a_repeated_line_is_one_line():
+    points = POINTS | {f"output_l{n}_n_voltage": 229.0 for n in (1, 2, 3)}
+    points |= {f"output_l{n}_current": 7.0 for n in (1, 2, 3)}
+    points |= {f"ups_l{n}_load": 59.0 for n in (1, 2, 3)}
+    objects = encoded(profiles()["eaton-mge"], points, WHO, Phases(1, 3, 1))
+    counts = ("1.3.6.1.4.1.705.1.6.1.0", "1.3.6.1.4.1.705.1.7.1.0")
+    standard = "1.3.6.1.2.1.33."
+    silent = {o: v for o, v in objects.items() if not o.startswith(standard) and o not in counts}
+    points = probed(silent).points
+    assert points["output.voltage"] == 229.0
+    assert points["ups.load"] == 59.0
+    assert not any(".L2" in name for name in points)
 
 
 def test_an_implausible_value_is_told_and_the_rest_is_read():
@@ -153,7 +191,9 @@ def test_after_a_meeting_only_what_is_there_is_asked():
 
     met = asyncio.run(run())
     assert met.plan.phases == Phases()
-    asked = {str(ref) for ref in (*met.plan.fast_refs, *met.plan.slow_refs)}
+    refs = {*met.plan.fast_refs, *met.plan.slow_refs}
+    walks = {ref for ref in refs if isinstance(ref, Walk)}
+    asked = {*(refs - walks), *(walk.counter for walk in walks)}
     assert asked <= objects.keys()
     assert "1.3.6.1.4.1.318.1.1.1.2.2.1.0" in objects.keys() - asked
 
