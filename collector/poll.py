@@ -8,9 +8,11 @@ is ingest's.
 import asyncio
 import heapq
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 
 from collector import readers
 from collector.arrival import Arrival, Offer
@@ -25,6 +27,7 @@ from collector.polled import (
 from collector.probe import meet
 from collector.profile import profiles
 from collector.raw import ReadFailed
+from collector.readers.snmp_quick import Exchange, SettledCard, Told, Unheard
 from collector.schedule import first_wait, next_due, rhythm
 from collector.store import KnownDevice
 
@@ -36,8 +39,8 @@ JOIN_SECONDS = 5.0
 """Devices that join a running loop are polled first within this."""
 
 _LOAD_SECONDS = 30.0
-_MEETING_SHARE = 2  # at most one in so many polls under way is a first meeting
-_MEETING_LATER_SECONDS = 1.0
+_DOUBTFUL_SHARE = 2  # at most one in so many careful polls is of a device that may not answer
+_STOP_PAUSE_SECONDS = 0.02
 _QUEUE_FULL_SECONDS = 0.05
 _SLACK_SECONDS = 0.01  # polls due within it start together: fewer timers, fewer wake-ups
 
@@ -48,6 +51,9 @@ class PollLoop:
     `load` is called in a thread every 10 s; when it fails, the devices stay as they were. `unseal`
     opens sealed credentials. What was read goes to `offer`; while that refuses, the poll waits and
     keeps its place among the `in_flight`, so a slow ingest slows polling and loses nothing.
+
+    Cards that are settled are asked through the `exchange`, which has a bound of its own; without
+    one, each is asked with care. At most `in_flight` are, half of them new or silent ones.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class PollLoop:
         in_flight: int = 200,
         read: Read = readers.read,
         first_meet: Meet = meet,
+        exchange: Exchange | None = None,
     ) -> None:
         self.counters = PollCounters()
         self._load = load
@@ -69,9 +76,12 @@ class PollLoop:
         self._fleet: dict[int, PolledDevice] = {}
         self._heap: list[tuple[float, int, PolledDevice]] = []
         self._pushed = 0
+        self._exchange = exchange
         self._running: set[PolledDevice] = set()
-        self._meeting = 0
-        self._is_full = False
+        self._known: deque[tuple[PolledDevice, float]] = deque()
+        self._doubtful: deque[tuple[PolledDevice, float]] = deque()
+        self._doubtful_running = 0
+        self._handing: set[asyncio.Task[None]] = set()
         self._is_stopping = False
         self._timer: asyncio.TimerHandle | None = None
         self._load_failed = False
@@ -120,7 +130,7 @@ class PollLoop:
         if polled is None or self._is_stopping:
             return
         self.counters.pokes += 1
-        if polled.task is not None:
+        if polled.is_under_way:
             polled.is_poked = True
         elif polled.hasten(asyncio.get_running_loop().time()):
             self._push(polled, polled.due)
@@ -137,10 +147,17 @@ class PollLoop:
         return arrival
 
     async def _end_running(self) -> None:
+        loop = asyncio.get_running_loop()
+        patience = max((one.device.deadline_seconds for one in self._fleet.values()), default=0.0)
+        until = loop.time() + patience
+        if self._exchange is not None:
+            while self._exchange.under_way and loop.time() < until:  # noqa: ASYNC110 - few, briefly
+                await asyncio.sleep(_STOP_PAUSE_SECONDS)
+            self._exchange.close()
         tasks = {polled.task for polled in self._running if polled.task is not None}
+        tasks |= self._handing
         if tasks:
-            patience = max(polled.device.deadline_seconds for polled in self._running)
-            _, late = await asyncio.wait(tasks, timeout=patience)
+            _, late = await asyncio.wait(tasks, timeout=max(until - loop.time(), 0.0))
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -195,43 +212,102 @@ class PollLoop:
         loop = asyncio.get_running_loop()
         now = loop.time() + _SLACK_SECONDS
         heap = self._heap
-        self._is_full = False
-        while heap and heap[0][0] <= now:
-            if len(self._running) >= self._in_flight:
-                self._is_full = True
-                break
+        while heap and heap[0][0] <= now and not self._is_full:
             at, _, polled = heapq.heappop(heap)
-            if polled.is_gone or polled.task is not None or at != polled.due:
+            if polled.is_gone or polled.is_under_way or at != polled.due:
                 continue  # left, or poked since: what it is due at stands elsewhere in the heap
-            is_meeting = polled.plan is None
-            if is_meeting and self._meeting * _MEETING_SHARE >= self._in_flight:
-                polled.due = now + _MEETING_LATER_SECONDS
-                self._push(polled, polled.due)
-                continue
-            self._running.add(polled)
-            self._meeting += is_meeting
-            polled.task = loop.create_task(self._cycle(polled, is_meeting=is_meeting))
-        self.counters.in_flight = len(self._running)
+            if not self._ask_quickly(polled, now):
+                self._want_care(polled, now)
+        self._start_careful()
         if heap and not self._is_full:
             self._timer = loop.call_at(heap[0][0], self._dispatch)
 
-    async def _cycle(self, polled: PolledDevice, *, is_meeting: bool) -> None:
+    @property
+    def _is_full(self) -> bool:
+        """Whether nothing more may be begun: no room in the exchange, or ingest takes nothing."""
+        return bool(self._handing) or (self._exchange is not None and self._exchange.is_full)
+
+    def _want_care(self, polled: PolledDevice, since: float) -> None:
+        """Let a device wait for its careful poll, whose deadline counts from `since`."""
+        is_doubtful = polled.plan is None or polled.failures > 0
+        (self._doubtful if is_doubtful else self._known).append((polled, since))
+        self._start_careful()
+
+    def _start_careful(self) -> None:
+        """Begin careful polls of what waits for one: of known devices first, then of others."""
+        while len(self._running) < self._in_flight and not self._is_stopping:
+            if self._known:
+                (polled, since), is_doubtful = self._known.popleft(), False
+            elif self._doubtful and self._doubtful_running * _DOUBTFUL_SHARE < self._in_flight:
+                (polled, since), is_doubtful = self._doubtful.popleft(), True
+            else:
+                break
+            if polled.is_gone or polled.is_under_way:
+                continue
+            self._running.add(polled)
+            self._doubtful_running += is_doubtful
+            cycle = self._cycle(polled, is_doubtful=is_doubtful, since=since)
+            polled.task = asyncio.get_running_loop().create_task(cycle)
+        self.counters.in_flight = len(self._running)
+
+    def _ask_quickly(self, polled: PolledDevice, now: float) -> bool:
+        """Ask a device without care, if that can be; what it says comes to `_heard`."""
+        if self._exchange is None:
+            return False
+        card = polled.quick_card(self._tools, now)
+        if card is None:
+            return False
+        polled.is_asked = self._exchange.ask(card, partial(self._heard, polled, card, now))
+        return polled.is_asked
+
+    def _heard(self, polled: PolledDevice, card: SettledCard, asked_at: float, told: Told) -> None:
+        """Take in what a device said that was asked without care."""
+        polled.is_asked = False
+        now = asyncio.get_running_loop().time()
+        is_settled = card is polled.settled
+        arrival = None
+        try:
+            if is_settled and not isinstance(told, Unheard):
+                arrival = polled.take(self._tools, told)
+            elif told is Unheard.SILENCE and not is_settled:
+                polled.knocked(self._tools)
+            else:
+                if is_settled and told is Unheard.ODD:
+                    polled.wonder(now)
+                self._want_care(polled, asked_at if is_settled else now)
+                return
+        except Exception as error:  # the loop's edge
+            log.exception("polling device %s failed", polled.device.key)
+            arrival = polled.fail(self._tools, "error", f"{type(error).__name__}: {error}")
+        if arrival is not None and not self._offer(arrival):
+            task = asyncio.get_running_loop().create_task(self._hand_over(arrival))
+            self._handing.add(task)
+            task.add_done_callback(self._handed)
+        self._put_back(polled)
+
+    def _handed(self, task: asyncio.Task[None]) -> None:
+        self._handing.discard(task)
+        if not self._handing:
+            self._dispatch()
+
+    async def _cycle(self, polled: PolledDevice, *, is_doubtful: bool, since: float) -> None:
         """Poll a device, hand over what came, and put it back into the schedule."""
         try:
-            arrival = await self._polled(polled)
+            arrival = await self._polled(polled, since)
             if arrival is not None:
                 await self._hand_over(arrival)
         finally:
             polled.task = None
             self._running.discard(polled)
-            self._meeting -= is_meeting
+            self._doubtful_running -= is_doubtful
             self._put_back(polled)
 
-    async def _polled(self, polled: PolledDevice) -> Arrival | None:
+    async def _polled(self, polled: PolledDevice, since: float) -> Arrival | None:
         """Poll a device; a failure makes it back off, and the rest goes on."""
         tools = self._tools
         try:
-            arrival = await polled.poll(tools)
+            spent = max(asyncio.get_running_loop().time() - since, 0.0)
+            arrival = await polled.poll(tools, spent=spent)
         except ReadFailed as failure:
             return polled.fail(tools, failure.kind.value, failure.detail)
         except DeviceMisrecorded as wrong:
@@ -264,5 +340,10 @@ class PollLoop:
             if polled.is_poked:
                 polled.hasten(now)
             self._push(polled, polled.due)
-        if self._is_full or self._timer is None or self._heap[0][0] < self._timer.when():
+        if (
+            self._known
+            or self._doubtful
+            or self._timer is None
+            or (self._heap and self._heap[0][0] < self._timer.when())
+        ):
             self._dispatch()
