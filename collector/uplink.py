@@ -24,7 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from collector.address import MqttAddress
+from collector.address import AddressInvalid, MqttAddress, parse_address
 from collector.arrival import Arrival
 from collector.inbox import Inbox
 from collector.skew import OwnSkew
@@ -72,6 +72,14 @@ class Self:
     life: str
 
 
+def broker_of(url: str) -> MqttAddress:
+    """Return the broker of an URL without a topic; raise AddressInvalid."""
+    address = parse_address(f"{url.rstrip('/')}/+")
+    if not isinstance(address, MqttAddress):
+        raise AddressInvalid("a broker is mqtt://HOST:PORT or mqtts://HOST:PORT")
+    return address
+
+
 class Uplink:
     """Takes arrivals from any thread from `start` to `stop`, and sends them when it can.
 
@@ -112,8 +120,11 @@ class Uplink:
         self._threads: list[threading.Thread] = []
 
     def offer(self, arrival: Arrival) -> bool:
-        """Take an arrival; False, taking nothing, while the disk takes nothing."""
-        return self._inbox.put(arrival)
+        """Take an arrival; False, taking nothing, while the disk takes nothing.
+
+        What is nobody's has no place at the center, and is not kept.
+        """
+        return not arrival.device_key or self._inbox.put(arrival)
 
     @property
     def waiting(self) -> int:

@@ -105,7 +105,17 @@ def _add_daemon(commands: "Commands") -> None:
 
     run = commands.add_parser("run", help="the daemon, settings from RIDETHROUGH_… variables")
     run.add_argument("--roles", type=_roles, default=ROLES, help=f"of {','.join(ROLES)}")
-    run.add_argument("--workers", type=_count, default=1, help="processes that poll")
+    run.add_argument(
+        "--workers", type=_count, default=1, help="processes for the roles collect and ingest"
+    )
+    run.add_argument(
+        "--uplink",
+        metavar="URL",
+        help="collect away from the center: send to this broker, mqtts://USER:PASSWORD@HOST:PORT",
+    )
+    run.add_argument(
+        "--devices", type=Path, metavar="FILE", help="with --uplink: what to poll, as CSV"
+    )
     run.set_defaults(command=_late("cli_operate", "run"))
 
 
@@ -168,6 +178,27 @@ def _add_devices(commands: "Commands") -> None:
     probe.add_argument("--json", action="store_true")
     probe.set_defaults(command=_late("cli_tools", "probe"))
 
+    discover = commands.add_parser("discover", help="which addresses of a network are UPS units")
+    discover.add_argument("network", nargs="+", help="as 192.0.2.0/24, or one address")
+    discover.add_argument(
+        "--login",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="an address with * for the host, as snmp://COMMUNITY@*; may be given several times",
+    )
+    discover.add_argument("--community", action="append", default=[], help="of SNMP v2c; several")
+    discover.add_argument("--port", type=_port, default=161, help="where --community is tried")
+    discover.add_argument("--rate", type=_rate, default=1000.0, help="questions a second, at most")
+    discover.add_argument("--retries", type=int, default=1, choices=range(6))
+    discover.add_argument("--timeout", type=_seconds, default=1.0, help="seconds for an answer")
+    discover.add_argument("--csv", type=Path, help="write what is new for `devices import`")
+    discover.add_argument("--register", action="store_true", help="register what is new")
+    discover.add_argument("--customer", help="whose the new units are")
+    discover.add_argument("--site", help="where they stand")
+    discover.add_argument("--json", action="store_true")
+    discover.set_defaults(command=_late("cli_discover", "command"))
+
     devices = _group(commands, "devices", "registered devices")
     imported = devices.add_parser("import", help="register devices from a CSV file")
     imported.add_argument("file", type=Path)
@@ -206,6 +237,24 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 10_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a count: give a number from 1 to 10000")
     return int(text)
+
+
+def _rate(text: str) -> float:
+    return _between(text, 1.0, 100_000.0, "questions a second")
+
+
+def _seconds(text: str) -> float:
+    return _between(text, 0.05, 60.0, "seconds")
+
+
+def _between(text: str, low: float, high: float, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} {what}: give a number from {low:g} to {high:g}")
+    return value
 
 
 def _instant(text: str) -> datetime:

@@ -13,7 +13,10 @@ import psycopg
 from alembic.util import CommandError
 from pydantic import SecretStr, ValidationError
 
+from collector.address import AddressInvalid
+from collector.tls import TlsInvalid
 from service_api import demo as the_demo
+from service_api.away import away
 from service_api.cli_shared import CommandFailed, UsageError, print_json, reason
 from service_api.daemon import SHARED_ROLES, DaemonFailed, SettingMissing, daemon
 from service_api.database import STAFF, SchemaMismatch, open_pool, request_transaction
@@ -94,6 +97,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the daemon with the given roles, until Ctrl-C."""
     set_up()
     settings = _settings()
+    if arguments.uplink is not None:
+        settings = settings.model_copy(update={"uplink_url": SecretStr(arguments.uplink)})
+    if settings.uplink_url is not None and "collect" in arguments.roles:
+        _run_away(arguments, settings)
+        return
+    if arguments.uplink is not None or arguments.devices is not None:
+        raise UsageError("--uplink and --devices are for --roles collect, with an uplink")
     for role_kinds, name in (
         (set(arguments.roles) - {"api"}, "ingest_database_url"),
         (set(arguments.roles) & {"api"}, "api_database_url"),
@@ -116,6 +126,24 @@ def run(arguments: argparse.Namespace) -> None:
         raise CommandFailed(str(error)) from error
     except psycopg.OperationalError as error:
         raise CommandFailed(f"the database cannot be reached: {error}") from error
+
+
+def _run_away(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Run a collector away from the center, until Ctrl-C."""
+    if set(arguments.roles) != {"collect"} or arguments.workers != 1:
+        raise UsageError("with an uplink, run --roles collect alone, in one process")
+    asked = _stop_signal()
+    try:
+        with away(settings, devices=arguments.devices, now=arguments.now) as running:
+            running.wait(asked)
+    except ImportInvalid as error:
+        raise UsageError(f"{arguments.devices}: {error.faults[0]}") from error
+    except OSError as error:
+        raise UsageError(f"{arguments.devices} cannot be read: {reason(error)}") from error
+    except (SettingMissing, KeyInvalid, AddressInvalid, TlsInvalid) as error:
+        raise UsageError(str(error)) from error
+    except DaemonFailed as error:
+        raise CommandFailed(str(error)) from error
 
 
 def _work(

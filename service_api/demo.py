@@ -22,6 +22,7 @@ from typing import Any
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
+from collector.lease_store import forget_holders
 from device_sims.fleet import SimUnit, import_csv, units, with_devices
 from device_sims.scenario import load_scenario
 from service_api import demo_data, demo_past
@@ -103,6 +104,8 @@ def run(
                 _simulated(data_dir, devices, mqtt_url=broker.url, epoch=epoch)
             )
             _register(api_pool, served, settings, now())
+            with ingest_pool.connection() as connection:
+                forget_holders(connection)  # of a demo that was killed: this directory is ours
         running = stack.enter_context(daemon(settings, ROLES, now=now))
         _wait_until_answering(port, asked)
         state.publish(url)

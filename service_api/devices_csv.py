@@ -24,6 +24,7 @@ from collector.address import (
     parse_address,
 )
 from collector.profile import profiles
+from collector.store import WORKERS
 
 REQUIRED = ("key", "name", "site", "customer", "address")
 OPTIONAL = (
@@ -45,6 +46,7 @@ OPTIONAL = (
     "battery_chemistry",
     "battery_life_years",
     "service_center",
+    "collector_group",
 )
 COLUMNS = (*REQUIRED, *OPTIONAL)
 
@@ -61,6 +63,8 @@ _OF_CUSTOMER = ("customer_name", "customer_name_zh")
 _DEVICE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}")
 _DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
 _LONGEST = 200
+_LISTENED = "mqtt"
+_OURS = frozenset({_LISTENED, WORKERS})
 _TOPIC_ROOT = "ridethrough"
 
 
@@ -98,6 +102,7 @@ class DeviceRow:
     battery_chemistry: str | None = None
     battery_life_years: float | None = None
     service_center: str | None = None
+    collector_group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +269,11 @@ def _disagreements(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     profile = profiles().get(found.get("profile", ""))
     if address is None:
         return
+    group = found.get("collector_group")
+    if isinstance(address, MqttAddress) and group not in (None, _LISTENED):
+        yield "collector_group", "units that publish are heard by the center", "leave it empty"
+    elif not isinstance(address, MqttAddress) and group in _OURS:
+        yield "collector_group", f"{group} is for what is not polled", "choose another name"
     protocol = {"json": "mqtt"}.get(profile.protocol, profile.protocol) if profile else None
     if protocol not in (None, _protocol_of(address)):
         fitting = _names_of(_protocol_of(address))
@@ -303,6 +313,12 @@ def _key(cell: str) -> str:
             f"{cell[:40]!r} is no key",
             "use up to 100 letters, digits, _ . : or -, beginning with a letter or digit",
         )
+    return cell
+
+
+def _group(cell: str) -> str:
+    if not _DEVICE_KEY.fullmatch(cell):
+        raise _CellInvalid(f"{cell[:40]!r} is no group", "use letters, digits, _ . : or -")
     return cell
 
 
@@ -362,6 +378,7 @@ def _time_zone(cell: str) -> str:
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "key": _key,
+    "collector_group": _group,
     "address": _address,
     "profile": _profile,
     "latitude": _between(-90, 90),

@@ -118,6 +118,8 @@ def _wanted(
     }
     if row.protocol == "mqtt":
         wanted["collector_group"] = MQTT_GROUP
+    elif row.collector_group is not None:
+        wanted["collector_group"] = row.collector_group
     elif old is None or old["collector_group"] == MQTT_GROUP:
         wanted["collector_group"] = _POLLED_GROUP
     if old is not None and old["protocol"] != row.protocol:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -126,7 +126,7 @@ def drain(take: Callable[[], bool]) -> Callable[[threading.Event], None]:
     return run
 
 
-async def asked_or_done(stop: threading.Event, task: "asyncio.Task[None]") -> None:
+async def asked_or_done(stop: threading.Event, task: "asyncio.Future[Any]") -> None:
     """Wait until a thread asks to stop or the task ended by itself."""
     while not stop.is_set() and not task.done():  # noqa: ASYNC110 - a thread sets the event
         await asyncio.sleep(0.2)

@@ -25,7 +25,7 @@ def test_every_column_is_read():
     line = (
         "u-1,UPS 1,s1,c1,snmp://secret@192.0.2.1:1161,rfc1628,Model A,S/N 1,2020-01-31,2024/3/5,"
         "31.2,121.5,Site One,站点一,Customer One,客户一,Asia/Shanghai,"
-        "High,15,2028.12.31,VRLA,4.5,sh"
+        "High,15,2028.12.31,VRLA,4.5,sh,site-3"
     )
     (row,) = read(line, head=head)
     assert (row.line, row.key, row.name, row.site, row.customer) == (2, "u-1", "UPS 1", "s1", "c1")
@@ -41,7 +41,7 @@ def test_every_column_is_read():
         date(2028, 12, 31),
     )
     assert (row.battery_chemistry, row.battery_life_years) == ("vrla", 4.5)
-    assert row.service_center == "sh"
+    assert (row.service_center, row.collector_group) == ("sh", "site-3")
     assert "secret" not in repr(row)
 
 
@@ -111,6 +111,8 @@ def test_a_cell_may_hold_a_comma_in_quotation_marks():
         ("model", "x" * 201, "model", "at most 200"),
         ("model", '"a\nb"', "model", "line break"),
         ("model", "a\0b", "model", "control character"),
+        ("collector_group", "site 3", "collector_group", "letters, digits"),
+        ("collector_group", "mqtt", "collector_group", "choose another name"),
     ],
 )
 def test_a_bad_cell_is_named_with_its_cure(extra, cell, column, says):
@@ -137,6 +139,15 @@ def test_a_bad_line_is_named_with_its_cure(line, column, says):
     where, text = faults(line)
     assert where == [(2, column)]
     assert says in text
+
+
+def test_a_unit_that_publishes_is_in_no_collectors_group():
+    line = "u1,n,s,c,mqtt://h/ridethrough/v1/u1"
+    where, text = faults(f"{line},site-3", head=f"{HEAD},collector_group")
+    assert where == [(2, "collector_group")]
+    assert "leave it empty" in text
+    (row,) = read(f"{line},mqtt", head=f"{HEAD},collector_group")
+    assert row.collector_group == "mqtt"
 
 
 def test_a_password_in_a_bad_address_is_not_shown():

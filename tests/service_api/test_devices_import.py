@@ -80,6 +80,14 @@ def test_credentials_are_sealed_kept_once_and_open_for_the_collector(api, owner,
         assert parse_credentials(SEALER.unseal(device.sealed_credentials)).user == "hush"
 
 
+def test_a_unit_moves_to_the_group_that_the_list_names(api, owner):
+    head = f"{HEAD},collector_group"
+    load(api, "u1,n,s,c,modbus://h,", "u2,n,s,c,modbus://h,site-3", head=head)
+    assert [row["collector_group"] for row in devices(owner)] == ["default", "site-3"]
+    load(api, "u1,n,s,c,modbus://h,site-3", "u2,n,s,c,modbus://h,", head=head)
+    assert [row["collector_group"] for row in devices(owner)] == ["site-3", "site-3"]
+
+
 def test_the_same_list_again_changes_nothing(api, owner):
     head = f"{HEAD},poll_seconds,battery_life_years,serial,latitude,longitude"
     line = "u1,n,s,c,snmp://hush@192.0.2.1,12.5,3.3,X1,31.23,121.47"
