@@ -324,7 +324,9 @@ def recognized(path: str, message: Message) -> Family | None:
     """Return the family that a message of a device shows it to be of, None when it does not."""
     leaves = published.paths(path, message.payload)
     for family in families().values():
-        if family.block.shape == "values" and any(map(family.recognizes, leaves)):
+        if family.block.shape != "values" or family.root_of(message.topic) is None:
+            continue
+        if any(map(family.recognizes, leaves)):
             return family
     return None
 

@@ -112,6 +112,10 @@ class Family:
             if path.startswith(beginning):
                 path = path[len(beginning) :]
                 break
+        for ending in block.endings:
+            if path.endswith(ending):
+                path = path[: -len(ending)]
+                break
         ref = path
         if block.names is not None:
             ref = point_named(path, self.names) or path.replace("/", ".")
@@ -158,7 +162,8 @@ def family_of(profile: Profile) -> Family | None:
         block=block,
         root=re.compile(block.root),
         recognized_by=tuple(re.compile(one) for one in block.recognized_by),
-        names={spelled(text): name for text, name in (block.names or {}).items()},
+        names={spelled(name): name for name in (*block.flags, *block.texts, *block.codes)}
+        | {spelled(text): name for text, name in (block.names or {}).items()},
         urgent=frozenset(str(ref) for ref in plan.flag_refs),
         identity=frozenset(str(ref) for ref in plan.identity_refs),
     )

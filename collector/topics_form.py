@@ -40,7 +40,7 @@ class TopicsBlock(_Strict):
     `recognized_by`, one of these patterns must also match a path below it (`re.search`).
 
     1. `numbered` are paths whose next level names one of several alike: it becomes 1, 2, ….
-    2. `drop` are beginnings that paths lose, the first that fits.
+    2. `drop` are beginnings that paths lose, the first that fits; `endings` likewise.
     3. With `names`, a path that spells the name of a point is that point, however it separates or
        capitalizes words; `names` adds other spellings. Without, points name their `path`.
     4. `codes` turns texts into the numbers that other firmware sends; `bits` turns a text of
@@ -59,6 +59,7 @@ class TopicsBlock(_Strict):
     rank: int = 50
     numbered: list[str] = []
     drop: list[str] = []
+    endings: list[str] = []
     names: dict[str, str] | None = None
     codes: dict[str, dict[str, int]] = {}
     bits: dict[str, list[str]] = {}
