@@ -6,6 +6,7 @@ serve a single connection, so there is never a second one to the same endpoint. 
 """
 
 import asyncio
+import termios
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -56,7 +57,10 @@ class _Link(ModbusProtocol):
 
     async def open(self) -> None:
         """Connect; OSError says why not."""
-        self.transport, _ = await self.call_create()
+        try:
+            self.transport, _ = await self.call_create()
+        except termios.error as problem:  # a serial device that cannot be set so
+            raise OSError(*problem.args) from problem
 
     async def exchange(self, request: Request, number: int) -> bytes:
         """Send a request and return the answer's message."""
