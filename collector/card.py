@@ -50,7 +50,6 @@ class Card:
     failing_since_at: datetime | None = None
     failure: str | None = None
     failure_detail: str | None = None
-    uptime: int | None = None
     boots: int | None = None
 
     @classmethod
@@ -104,15 +103,12 @@ class Card:
         self.look_at = look_after(self.learned, self.ground)
         return self.manner != before
 
-    def note_uptime(self, ticks: int, at: datetime, *, passed_seconds: float) -> bool:
-        """Note how long the agent says it runs; return whether it has restarted since last time.
+    def note_uptime(self, before: int, ticks: int, at: datetime, *, passed_seconds: float) -> bool:
+        """Note that an agent runs for less time than before; return whether it has restarted.
 
         `passed_seconds` is what went by since then, so that a counter that began anew is told from
         a card that did.
         """
-        before, self.uptime = self.uptime, ticks
-        if before is None or ticks >= before:
-            return False
         if before + passed_seconds * 100 + _WRAP_SLACK_TICKS >= _UPTIME_TICKS:
             return False
         self.restarted_at = at - timedelta(seconds=ticks / 100)

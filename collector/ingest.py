@@ -21,9 +21,11 @@ from psycopg_pool import ConnectionPool
 
 from collector import telemetry_store as telemetry
 from collector.arrival import Arrival
+from collector.card_store import keep_cards
 from collector.doubts import Watch
 from collector.inbox import Inbox
 from collector.rollup import FINEST, bucket_of, mark_dirty, touched_by
+from collector.trap_store import keep_traps
 from rules.engine import Engine
 from rules.facts import Reading
 from rules.live import LiveRules
@@ -246,6 +248,8 @@ class Ingest:
             mark_dirty(connection, dirty)
             telemetry.keep_identities(connection, batch, now)
             telemetry.quarantine(connection, parts.refused)
+            keep_cards(connection, batch)
+            keep_traps(connection, batch)
             examined.record(connection)
             connection.execute("NOTIFY ridethrough, 'readings'")
         self._watch.keep(examined)

@@ -59,7 +59,7 @@ class Seen:
     while a smaller one was answered, `too_big_at` of one that the card called too big, 0 for none.
     `hurried` says that a request was lost though one as large had just been answered; `slow` that
     the answers took most of the deadline, or were cut off by it, after `seconds`; `blip` that the
-    card answers again after a poll or two without any answer; `bulk_failed` that GETBULK misbehaved.
+    card answers again after a poll or two without any; `bulk_failed` that GETBULK misbehaved.
     """
 
     clean: int = 0
@@ -134,7 +134,10 @@ def _number(kept: Mapping[str, object], name: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a card is asked now: what people set, else what was learned, else the ground."""
+    """How a card is asked now: what people set, else what was learned, else the ground.
+
+    `interval_seconds` is what has to pass between two polls in any case, 0 for nothing of the kind.
+    """
 
     objects: int
     pause_seconds: float
@@ -154,9 +157,7 @@ def manner(learned: Patience, fixed: Mapping[str, object], ground: Ground) -> Ma
         deadline_seconds=max(ground.deadline_seconds, learned.deadline_seconds or 0.0)
         if deadline is None
         else deadline,
-        interval_seconds=max(ground.interval_seconds, learned.interval_seconds or 0.0)
-        if interval is None
-        else interval,
+        interval_seconds=(learned.interval_seconds or 0.0) if interval is None else interval,
         bulk=bulk if isinstance(bulk, bool) else learned.bulk,
     )
 

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 
@@ -27,9 +28,11 @@ from collector.polled import (
 from collector.probe import meet
 from collector.profile import profiles
 from collector.raw import ReadFailed
+from collector.readers import modbus_line, snmp
 from collector.readers.snmp_quick import Exchange, SettledCard, Told, Unheard
 from collector.schedule import first_wait, next_due, rhythm
 from collector.store import KnownDevice
+from collector.turns import SteadyClock
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +75,9 @@ class PollLoop:
         self._load = load
         self._offer = offer
         self._in_flight = in_flight
-        self._tools = Tools(read, first_meet, unseal, now, self.counters)
+        lives = snmp.answers_discovery if read is readers.read else None
+        clock = SteadyClock(now)
+        self._tools = Tools(read, first_meet, unseal, clock, self.counters, lives)
         self._fleet: dict[int, PolledDevice] = {}
         self._heap: list[tuple[float, int, PolledDevice]] = []
         self._pushed = 0
@@ -93,6 +98,8 @@ class PollLoop:
         # Its own thread: the default ones may all be waiting for a name server.
         thread = ThreadPoolExecutor(1, thread_name_prefix="poll-devices")
         profiles()  # read before the first poll rather than while others wait
+        lines = ExitStack()
+        lines.enter_context(modbus_line.lines_kept())
         try:
             while not stop.is_set():
                 await self._reload(thread)
@@ -103,6 +110,7 @@ class PollLoop:
             if self._timer is not None:
                 self._timer.cancel()
             await self._end_running()
+            lines.close()
 
     async def _rest(self, stop: asyncio.Event) -> None:
         """Wait until the devices are to be loaded anew, or `stop` is set."""
@@ -270,7 +278,7 @@ class PollLoop:
             if is_settled and not isinstance(told, Unheard):
                 arrival = polled.take(self._tools, told)
             elif told is Unheard.SILENCE and not is_settled:
-                polled.knocked(self._tools)
+                arrival = polled.knocked(self._tools)
             else:
                 if is_settled and told is Unheard.ODD:
                     polled.wonder(now)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
 from typing import Protocol
@@ -16,15 +16,18 @@ from typing import Protocol
 from collector.address import Address, SnmpAddress, parse_address
 from collector.arrival import Arrival
 from collector.blend import Disagreement, contradicted, disagreements, is_outgrown
+from collector.card import MOST_OF_DEADLINE, Card
 from collector.convert import Decoded, decode
 from collector.credentials import parse_credentials
 from collector.marks import decode_identity
+from collector.patience import Ground, Seen
 from collector.plan import Plan
 from collector.probe import Met
 from collector.raw import CardMemory, Failure, Habits, RawReply, RawValue, ReadFailed, Ref
 from collector.readers.snmp_quick import SettledCard, knocking, settled_card
 from collector.schedule import FAST_SECONDS, rhythm, wait_after
 from collector.store import KnownDevice
+from collector.turns import Turns
 from rules.facts import Identity, Reading, Rejection, Source, Value
 from rules.points import POINTS, Pace
 
@@ -47,6 +50,9 @@ _QUICK_PATIENCE = (
 _ODDITIES = 2  # odd answers in a row after which a card is asked with care for an hour
 _CAREFUL_SECONDS = 3_600.0
 _LEAST_DEADLINE = 0.25  # the share of the deadline that is left to a careful poll in any case
+_LIVES_SECONDS = 1.0
+_TRY_LONGER_EACH = 4
+_TRY_LONGER = 3.0  # each so many failures a silent card is given so many deadlines: it may be slow
 _SLOW = frozenset(point.column for point in POINTS if point.pace is Pace.SLOW)
 _BAD_INPUT = frozenset({Failure.MALFORMED.value, Failure.AUTH.value, Failure.UNSUPPORTED.value})
 """Failures that are bad input rather than silence: they are quarantined once a streak."""
@@ -78,6 +84,12 @@ class Meet(Protocol):
     ) -> Met: ...
 
 
+class Lives(Protocol):
+    """How a card that says nothing to a community is asked whether it lives."""
+
+    async def __call__(self, address: SnmpAddress, *, seconds: float) -> bool: ...  # noqa: D102
+
+
 @dataclass(slots=True)
 class PollCounters:
     """What polling did since it started, and how it stands, for metrics."""
@@ -104,6 +116,8 @@ class Tools:
     unseal: Callable[[bytes], str]
     now: Callable[[], datetime]
     counters: PollCounters
+    lives: Lives | None = None
+    turns: Turns = field(default_factory=Turns)
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +126,8 @@ class PolledDevice:
 
     `poked_at` is when it was, or is to be, polled because it may have news; `is_poked` says that
     there may be more since the poll under way began. `settled` is how to ask it the quick way.
-    `is_asked` while it is asked so, `task` while it is asked with care.
+    `is_asked` while it is asked so, `task` while it is asked with care. `card` is what is known of
+    its card, `habits` how it is asked with that; `endpoint` is where it stands, once that is known.
     """
 
     device: KnownDevice
@@ -138,6 +153,20 @@ class PolledDevice:
     oddities: int = 0
     careful_until: float = -inf
     is_silent: bool = False
+    is_suspect: bool = False
+    card: Card = field(init=False)
+    habits: Habits | None = None
+    endpoint: str | None = None
+    read_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        device = self.device
+        self.card = Card.of(
+            device.patience,
+            device.patience_set,
+            Ground(deadline_seconds=device.deadline_seconds, interval_seconds=device.poll_seconds),
+            is_failing=device.is_card_failing,
+        )
 
     @property
     def is_under_way(self) -> bool:
@@ -147,7 +176,16 @@ class PolledDevice:
     @property
     def interval(self) -> float:
         """The seconds between two polls as things stand."""
-        return rhythm(self.device.poll_seconds, on_battery=self.on_battery)
+        seconds = rhythm(self.device.poll_seconds, on_battery=self.on_battery)
+        return max(seconds, self.card.manner.interval_seconds)
+
+    @property
+    def deadline(self) -> float:
+        """The seconds that a poll may take as things stand."""
+        seconds = self.card.manner.deadline_seconds
+        if self.failures % _TRY_LONGER_EACH == _TRY_LONGER_EACH - 1:
+            return seconds * _TRY_LONGER
+        return seconds
 
     @property
     def wait(self) -> float:
@@ -157,7 +195,8 @@ class PolledDevice:
     def hasten(self, now: float) -> bool:
         """Make it due because it may have news; return whether that is sooner than it was."""
         self.is_poked = False
-        at = max(now, self.poked_at + FAST_SECONDS)
+        rest = max(FAST_SECONDS, self.card.manner.interval_seconds)
+        at = max(now, self.poked_at + rest)
         if at >= self.due:
             return False
         self.due = self.poked_at = at
@@ -169,6 +208,12 @@ class PolledDevice:
         if device == old:
             return
         self.device = device
+        if self.card.change(
+            fixed=device.patience_set,
+            deadline_seconds=device.deadline_seconds,
+            interval_seconds=device.poll_seconds,
+        ):
+            self._ask_otherwise()
         found = self.plan.profile.name if self.plan is not None else None
         if (
             device.address != old.address
@@ -179,7 +224,7 @@ class PolledDevice:
 
     def begin_anew(self) -> None:
         """Forget how the device is to be asked: it is met again on its next poll."""
-        self.address = self.plan = self.memory = self.settled = None
+        self.address = self.plan = self.memory = self.settled = self.habits = None
         self.slow, self.refused = {}, None
 
     def quick_card(self, tools: Tools, now: float) -> SettledCard | None:
@@ -203,7 +248,7 @@ class PolledDevice:
             address = self.address or _address_of(self.device, tools)
         except DeviceMisrecorded:
             return None
-        return knocking(address, _UPTIME, patience=self.device.deadline_seconds)
+        return knocking(address, _UPTIME, patience=self.deadline)
 
     def take(self, tools: Tools, values: Mapping[Ref, RawValue]) -> Arrival:
         """Return what a settled card said."""
@@ -211,15 +256,17 @@ class PolledDevice:
         self.oddities = 0
         if self.plan is None:
             raise RuntimeError("a settled card has been met")
+        card = self.card
+        card.clean += 1
+        if card.clean >= card.look_at and card.learn(Seen()):
+            self._ask_otherwise()
         return self._understood(tools, self.plan, values, None)
 
-    def knocked(self, tools: Tools) -> None:
+    def knocked(self, tools: Tools) -> Arrival | None:
         """Note that a device which was only asked whether it answers did not."""
         tools.counters.polls += 1
-        seconds = self.device.deadline_seconds
-        self.fail(
-            tools, Failure.TIMEOUT.value, f"no answer from {self.device.address} in {seconds:g} s"
-        )
+        detail = f"no answer from {self.device.address} in {self.deadline:g} s"
+        return self.fail(tools, Failure.TIMEOUT.value, detail)
 
     def wonder(self, now: float) -> None:
         """Note that a settled card said something else than usual."""
@@ -234,19 +281,86 @@ class PolledDevice:
         1. A device not met yet is met.
         2. Fast points are read each time; slow points and identity too, daily and after a restart.
 
-        `spent` are the seconds of its deadline that passed already.
+        `spent` are the seconds of its deadline that passed already. Several devices behind one
+        endpoint are polled in turn.
         """
         tools.counters.polls += 1
-        device = self.device
         if self.address is None:
-            self.address, self.memory = _address_of(device, tools), CardMemory()
-        address, plan, memory = self.address, self.plan, self.memory or CardMemory()
+            self.address, self.memory = _address_of(self.device, tools), CardMemory()
+            self._ask_otherwise()
+            self._stand(tools, self.address)
+        address = self.address
+        try:
+            async with tools.turns.turn(self.endpoint or ""):
+                return await self._poll(tools, address, self.memory or CardMemory(), spent)
+        except ReadFailed as failure:
+            if await self._is_alive(tools, address, failure.kind):
+                detail = f"{address.public} answers version 3's first question, not this community"
+                raise ReadFailed(Failure.AUTH, detail) from failure
+            raise
+
+    def _stand(self, tools: Tools, address: Address) -> None:
+        """Note where the device stands; units on one Modbus line are the reader's to keep apart."""
+        if self.endpoint is not None:
+            tools.turns.leave(self.endpoint)
+            self.endpoint = None
+        if isinstance(address, SnmpAddress):
+            self.endpoint = f"{address.host}:{address.port}"
+            tools.turns.join(self.endpoint)
+
+    async def _is_alive(self, tools: Tools, address: Address, kind: Failure) -> bool:
+        """Tell whether a card that ignores a community lives; asked once a streak, and while so."""
+        is_asked = self.failures == SILENT_FAILURES - 1 or self.is_suspect
+        self.is_suspect = (
+            is_asked
+            and kind is Failure.TIMEOUT
+            and tools.lives is not None
+            and isinstance(address, SnmpAddress)
+            and address.version != "3"
+            and await tools.lives(address, seconds=_LIVES_SECONDS)
+        )
+        return self.is_suspect
+
+    def _ask_otherwise(self) -> None:
+        """Take over how the card is asked from now on."""
+        if self.memory is not None:
+            self.memory.request_size = self.card.manner.objects
+        self.habits = None if self.plan is None else self.card.habits(self.plan.habits)
+        self.settled = None
+
+    def _learn(self, seen: Seen | None, seconds: float, deadline: float, now: datetime) -> None:
+        """Learn what a careful poll showed of how the card wants to be asked."""
+        card = self.card
+        if isinstance(self.address, SnmpAddress) and self.address.version == "3" and self.memory:
+            card.note_engine(self.memory, now)
+        is_slow = seconds > deadline * MOST_OF_DEADLINE
+        is_blip = self.is_silent and 0 < self.failures <= SILENT_FAILURES
+        if seen is None and not is_slow and not is_blip:
+            card.clean += 1
+            is_otherwise = card.clean >= card.look_at and card.learn(Seen())
+        else:
+            seen = seen or Seen()
+            is_otherwise = card.learn(
+                replace(seen, slow=seen.slow or is_slow, seconds=seconds, blip=is_blip)
+            )
+        if is_otherwise:
+            self._ask_otherwise()
+
+    async def _poll(
+        self, tools: Tools, address: Address, memory: CardMemory, spent: float
+    ) -> Arrival:
+        device, plan = self.device, self.plan
         if plan is None:
             return await self._first_poll(tools, address, memory)
-        now = asyncio.get_running_loop().time()
+        if self.habits is None:
+            self.card.change(objects=plan.habits.varbinds, wanted=len(plan.fast_refs) + 1)
+            self._ask_otherwise()
+        habits = self.habits or plan.habits
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         is_full = now >= self.full_due
         refs: tuple[Ref, ...] = plan.fast_refs
-        deadline = device.deadline_seconds
+        deadline = self.deadline
         if is_full:
             refs = (*refs, *plan.slow_refs, *plan.check_refs, *plan.identity_refs)
             deadline *= _FULL_PATIENCE
@@ -257,7 +371,7 @@ class PolledDevice:
             refs,
             memory=memory,
             deadline=max(deadline - spent, deadline * _LEAST_DEADLINE),
-            habits=plan.habits,
+            habits=habits,
         )
         values = reply.values
         if not values:
@@ -278,9 +392,12 @@ class PolledDevice:
                 refs,
                 reply,
                 memory=memory,
-                habits=plan.habits,
+                habits=habits,
                 patience=deadline * _QUICK_PATIENCE,
             )
+            if habits.gap_seconds or tools.turns.is_shared(self.endpoint or ""):
+                self.settled = None  # the quick way makes no pauses and knows no turns
+        self._learn(reply.seen, loop.time() - now, self.card.manner.deadline_seconds, tools.now())
         return self._understood(tools, plan, values, identity)
 
     def _understood(
@@ -293,17 +410,23 @@ class PolledDevice:
         uptime = values.get(_UPTIME)
         if isinstance(uptime, int):
             if uptime < self.uptime:
-                self.full_due = 0.0  # restarted: it may be another unit, or have other firmware
+                self._note_restart(tools, uptime)
             self.uptime = uptime
         found = disagreements(plan, values) if identity is not None else ()
         return self._arrival(tools, decode(plan, values, self.slow), identity, found)
+
+    def _note_restart(self, tools: Tools, uptime: int) -> None:
+        at = tools.now()
+        passed = 0.0 if self.read_at is None else (at - self.read_at).total_seconds()
+        if self.card.note_uptime(self.uptime, uptime, at, passed_seconds=passed):
+            self.full_due = 0.0  # it may be another unit, or have other firmware
 
     async def _first_poll(self, tools: Tools, address: Address, memory: CardMemory) -> Arrival:
         device = self.device
         if isinstance(address, SnmpAddress):
             # One short question first: a dead device must not hold a place for a whole meeting.
             await tools.read(
-                address, (_UPTIME,), memory=memory, deadline=device.deadline_seconds, habits=None
+                address, (_UPTIME,), memory=memory, deadline=self.deadline, habits=None
             )
         met = await tools.meet(address, device.profile, memory=memory)
         if self.address is address:  # else its record changed meanwhile
@@ -311,6 +434,9 @@ class PolledDevice:
             self.known_as = met.identity
             self.full_due = asyncio.get_running_loop().time() + FULL_SECONDS
             self.uptime = 0
+            self.habits = None
+            if memory.engine_id is not None:
+                self.card.note_engine(memory, tools.now())
         name = met.identified.profile_name
         profile = None if name == device.profile else name
         return self._arrival(tools, met.decoded, met.identity, met.disagreements, profile)
@@ -330,7 +456,8 @@ class PolledDevice:
         if not _SLOW.isdisjoint(points):
             slow = {column: value for column, value in points.items() if column in _SLOW}
             self.slow = {**self.slow, **slow}
-        device, at = self.device, tools.now()
+        device = self.device
+        at = self.read_at = tools.now()
         reading = Reading(
             device_id=device.device_id,
             observed_at=at,
@@ -338,7 +465,7 @@ class PolledDevice:
             points=points,
             extra={**decoded.extra, **contradicted(found)} if found else decoded.extra,
             source=Source.POLL,
-            stays_valid_seconds=3 * self.interval + device.deadline_seconds,
+            stays_valid_seconds=3 * self.interval + self.card.manner.deadline_seconds,
         )
         tools.counters.readings += 1
         return Arrival(
@@ -350,6 +477,7 @@ class PolledDevice:
             rejections=self._news(tools, decoded.rejections) if decoded.rejections else (),
             identity=identity,
             profile=profile,
+            card=self.card.read(),
         )
 
     def _news(self, tools: Tools, rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:
@@ -366,7 +494,7 @@ class PolledDevice:
         return tuple(news)
 
     def fail(self, tools: Tools, kind: str, detail: str) -> Arrival | None:
-        """Note a failed poll, told once a streak; return what is to be quarantined of it."""
+        """Note a failed poll, told once a streak; return what is to be quarantined or is news."""
         tools.counters.failures[kind] += 1
         self.failures += 1
         self.is_silent = kind == Failure.TIMEOUT.value
@@ -376,15 +504,20 @@ class PolledDevice:
             tools.counters.unreachable += 1
             since = self.failing_since.isoformat(timespec="seconds")
             log.warning("device %s cannot be read since %s: %s", self.device.key, since, detail)
-        if kind not in _BAD_INPUT or kind in self.quarantined:
+        is_streak = self.failures >= SILENT_FAILURES
+        card = self.card.fail(kind, detail, self.failing_since, is_streak=is_streak)
+        is_bad_input = kind in _BAD_INPUT and kind not in self.quarantined
+        if not is_bad_input and card is None:
             return None
-        self.quarantined |= {kind}
+        if is_bad_input:
+            self.quarantined |= {kind}
         return Arrival(
             device_key=self.device.key,
             received_at=at,
             source=self.device.protocol,
             device_id=self.device.device_id,
-            rejections=(Rejection(None, "", kind, detail),),
+            rejections=(Rejection(None, "", kind, detail),) if is_bad_input else (),
+            card=card,
         )
 
     def succeed(self, tools: Tools) -> None:
@@ -398,11 +531,15 @@ class PolledDevice:
             )
         self._count_out(tools)
         self.failures, self.failing_since, self.quarantined = 0, None, frozenset()
+        self.is_silent = self.is_suspect = False
 
     def leave(self, tools: Tools) -> None:
         """Note that the device is no longer polled."""
         self._count_out(tools)
         self.is_gone = True
+        if self.endpoint is not None:
+            tools.turns.leave(self.endpoint)
+            self.endpoint = None
 
     def _count_out(self, tools: Tools) -> None:
         if self.failures >= SILENT_FAILURES and not self.is_gone:
