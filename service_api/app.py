@@ -18,9 +18,11 @@ from starlette.staticfiles import StaticFiles
 from service_api import door, operating
 from service_api.alarms import routes as alarms
 from service_api.contracts import routes as contracts
+from service_api.corrections import routes as corrections
 from service_api.customers import routes as customers
 from service_api.devices import routes as devices
 from service_api.dispatch import routes as dispatch
+from service_api.doubts import routes as doubts
 from service_api.entitlements import routes as entitlements
 from service_api.errors import add_error_handlers
 from service_api.events import Hub, listen
@@ -51,6 +53,8 @@ NOUNS = (
     maintenance,
     spares,
     notifications,
+    doubts,
+    corrections,
     customers,
     contracts,
     entitlements,

@@ -78,6 +78,7 @@ NAVIGATION: tuple[Entry, ...] = (
     Entry("/maintenance", msg("Maintenance"), msg("Serve")),
     Entry("/parts", msg("Parts"), msg("Serve"), (*_STAFF, "integrator")),
     Entry("/notifications", msg("Notices"), msg("Serve")),
+    Entry("/doubts", msg("Data quality"), msg("Manage"), (*_STAFF, "integrator")),
     Entry("/customers", msg("Customers"), msg("Manage"), (*_STAFF, "integrator")),
     Entry("/contracts", msg("Contracts"), msg("Manage")),
     Entry("/traps", msg("Traps"), msg("Manage"), (*_STAFF, "integrator")),

@@ -133,6 +133,9 @@ def require(*roles: Role) -> Any:  # noqa: ANN401 - what Depends returns
 Staff = Annotated[User, require(*STAFF_ROLES)]
 """A user who works for the service organization; customers and machines get 403."""
 
+Integrator = Annotated[User, require("admin", "integrator")]
+"""A user who knows devices and decides what their values mean."""
+
 Dispatcher = Annotated[User, require(*DISPATCH_ROLES)]
 """A user who decides which engineer goes where."""
 
@@ -155,6 +158,7 @@ __all__ = [
     "Connection",
     "CurrentUser",
     "Dispatcher",
+    "Integrator",
     "Login",
     "Now",
     "Role",

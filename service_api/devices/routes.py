@@ -5,6 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from service_api.corrections.schemas import CorrectionQuery
+from service_api.corrections.store import corrections
 from service_api.devices import store
 from service_api.devices.picture import picture_of
 from service_api.devices.schemas import (
@@ -17,6 +19,8 @@ from service_api.devices.schemas import (
     TelemetryQuery,
 )
 from service_api.devices.telemetry import telemetry
+from service_api.doubts.schemas import DoubtQuery
+from service_api.doubts.store import doubts
 from service_api.errors import PROBLEM_RESPONSES
 from service_api.pages import is_fragment, render
 from service_api.paging import Page
@@ -77,7 +81,7 @@ def get_device_history(
 
 @pages.get("/{device_id}")
 def show_device(
-    request: Request, _user: CurrentUser, connection: Transaction, now: Now, device_id: int
+    request: Request, user: CurrentUser, connection: Transaction, now: Now, device_id: int
 ) -> Response:
     """Show one unit; asked by the page itself, only its live part."""
     device = store.device(connection, device_id, now)
@@ -89,4 +93,7 @@ def show_device(
         deadlines={one.id: deadlines(one, now) for one in device.tickets},
         history=store.history(connection, device_id, HistoryQuery(limit=40)),
         traps=traps(connection, TrapQuery(device_id=device_id, limit=8)),
+        doubts=doubts(connection, DoubtQuery(device_id=device_id, limit=20)),
+        corrections=corrections(connection, CorrectionQuery(device_id=device_id, limit=20)),
+        may_decide=user.role in {"admin", "integrator"},
     )

@@ -5,6 +5,7 @@ from typing import Any, LiteralString
 
 from psycopg.rows import class_row, dict_row
 
+from rules.plausibility import DOUBTFUL
 from rules.points import POINTS
 from service_api.alarms.schemas import AlarmQuery
 from service_api.alarms.store import alarms, rule_title
@@ -68,7 +69,7 @@ def device(connection: Connection, device_id: int, now: datetime) -> Device:
         observed_at=state.get("observed_at"),
         received_at=state.get("received_at"),
         points=_point_values(state),
-        extra=state.get("extra") or {},
+        extra=_current(state),
         alarms=alarms(connection, AlarmQuery(device_id=device_id, limit=100), now).items,
         tickets=tickets(connection, TicketQuery(device_id=device_id, limit=100), now).items,
         health=newest_health(connection, device_id),
@@ -81,6 +82,16 @@ def _point_values(state: dict[str, Any]) -> list[PointValue]:
         for point in POINTS
         if state.get(point.column) is not None
     ]
+
+
+def _current(state: dict[str, Any]) -> dict[str, Any]:
+    """Return what has no column, without what was doubted and is known again."""
+    extra: dict[str, Any] = state.get("extra") or {}
+    return {
+        name: value
+        for name, value in extra.items()
+        if not name.startswith(DOUBTFUL) or state.get(name.removeprefix(DOUBTFUL)) is None
+    }
 
 
 def newest_health(connection: Connection, device_id: int) -> HealthDay | None:

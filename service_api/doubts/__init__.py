@@ -1,0 +1,1 @@
+"""Values in doubt: what cannot be right, and the decision of somebody who knows the device."""
