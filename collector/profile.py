@@ -69,7 +69,8 @@ def check(path: Path) -> list[Problem]:
     return _examine(path)[1]
 
 
-class _Loader(yaml.SafeLoader):
+# The parser in C reads sixty families in a third of a second, the one in Python in four.
+class _Loader(yaml.CSafeLoader):
     """YAML 1.2 truth: `on`, `off`, `yes` and `no` are words, as the texts of points need them."""
 
 
