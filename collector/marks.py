@@ -59,6 +59,9 @@ def decode_phases(plan: Plan, raw: Mapping[Ref, RawValue]) -> Phases:
     for side, lines in live.items():
         if lines >= {"1", "2", "3"} and side not in repeated:
             found.setdefault(side, 3)
+    told = {side_of(step.name) for step in plan.numbers if _LINE.search(step.name)}
+    if found.get("output") == 3 and "input" not in told:
+        found.setdefault("input", 3)  # three phases are not made of one
     return Phases(**found)
 
 
