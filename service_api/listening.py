@@ -23,6 +23,7 @@ from collector.lease_holder import LeaseHolder
 from collector.lease_store import Work
 from collector.leases import shards_of
 from collector.listen import Ear, Listener
+from collector.profile import profiles
 from collector.shards import SHARDS
 from collector.store import WORKERS, KnownDevice, device_numbers, known_devices
 from collector.tls import TlsInvalid
@@ -127,9 +128,12 @@ class _Worker:
         uplinks = Sessions(self._hear_uplinks)
         with Life(self._pool, WORKERS, self._now, share=self._share) as life, ExitStack() as stack:
             self._uplinks = self._holder(UPLINKS, life, self._and_learn(uplinks.use), uplinks)
-            for holder in (self._holder(UNITS, life, units.use, units), self._uplinks):
-                holder.start()
-                stack.callback(holder.stop)
+            heard = self._holder(UNITS, life, units.use, units)
+            self._uplinks.start()
+            stack.callback(self._uplinks.stop)
+            profiles()  # read before the units are to be taken over from another, not then
+            heard.start()
+            stack.callback(heard.stop)
             stop.wait()
 
     def _holder(
