@@ -7,6 +7,7 @@ unit says when. A unit keeps its own connection, because the broker must tell of
 import asyncio
 import json
 import socket
+import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -43,10 +44,11 @@ class Broker:
     user: str | None = None
     password: str | None = None
     tls: bool = False
+    context: ssl.SSLContext | None = None
 
     @classmethod
-    def at(cls, url: str) -> "Broker":
-        """Return the broker of an `mqtt://user:password@host:port` URL."""
+    def at(cls, url: str, context: ssl.SSLContext | None = None) -> "Broker":
+        """Return the broker of an `mqtt://user:password@host:port` URL; `context` is for TLS."""
         parts = urlsplit(url)
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
             raise ValueError("a broker is mqtt://HOST:PORT or mqtts://HOST:PORT")
@@ -57,6 +59,7 @@ class Broker:
             None if parts.username is None else unquote(parts.username),
             None if parts.password is None else unquote(parts.password),
             tls,
+            context,
         )
 
 
@@ -77,7 +80,7 @@ class MqttLink:
         if broker.user is not None:
             self._client.username_pw_set(broker.user, broker.password)
         if broker.tls:
-            self._client.tls_set()
+            self._client.tls_set_context(broker.context or ssl.create_default_context())
         if will is not None:
             self._client.will_set(will[0], will[1], qos=1, retain=True)
         self._welcome: asyncio.Future[None] | None = None
@@ -116,11 +119,15 @@ class MqttLink:
             raise LinkLost(f"{self._broker.host}:{self._broker.port}: {problem}") from problem
         self._tending = asyncio.create_task(self._tend())
 
-    async def publish(self, name: str, payload: bytes, *, retain: bool = False) -> None:
-        """Publish with QoS 1 and wait for the broker's acknowledgement; raise LinkLost."""
+    async def publish(
+        self, name: str, payload: bytes, *, retain: bool = False, qos: int = 1
+    ) -> None:
+        """Publish, with QoS 1 waiting for the broker's acknowledgement; raise LinkLost."""
         if not self.is_up:
             raise LinkLost("not connected")
-        sent = self._client.publish(name, payload, qos=1, retain=retain)
+        sent = self._client.publish(name, payload, qos=qos, retain=retain)
+        if qos == 0:
+            return
         acknowledged = self._acks[sent.mid] = self._loop.create_future()
         try:
             async with asyncio.timeout(_DEADLINE):

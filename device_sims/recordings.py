@@ -5,13 +5,11 @@ serving all of them is `replay`.
 
 - `NAME.snmprec`: one object a line, `OID|tag|value`; the tag is the ASN.1 tag number, with an `x`
   behind it the value is hexadecimal.
-- `NAME.jsonl`: one message a line, `{"topic", "payload", "offset"}`, offset in seconds.
+- `NAME.jsonl`: see `message_log`.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 
@@ -32,20 +30,11 @@ class RecordingInvalid(ValueError):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One recorded MQTT message; `offset` is in seconds after the first."""
-
-    offset: float
-    topic: str
-    payload: bytes
-
-
 def read_snmp(path: Path) -> Table:
     """Read a `.snmprec` file; lines may stand in any order."""
     values: dict[Oid, Untyped] = {}
     lines: dict[Oid, int] = {}
-    for number, line in _lines(path):
+    for number, line in lines_of(path):
         parts = line.split("|", 2)
         if len(parts) < 3:
             raise RecordingInvalid(number, "a line is OID|tag|value")
@@ -59,33 +48,7 @@ def read_snmp(path: Path) -> Table:
     return Table.of(values)
 
 
-def read_messages(path: Path) -> list[Message]:
-    """Read a message log, in the order of its offsets."""
-    messages: list[Message] = []
-    for number, line in _lines(path):
-        try:
-            item = json.loads(line)
-        except json.JSONDecodeError as problem:
-            raise RecordingInvalid(number, f"not JSON: {problem.msg}") from problem
-        messages.append(_message(item, number))
-    if not messages:
-        raise RecordingInvalid(1, "the recording holds no message")
-    return sorted(messages, key=lambda message: message.offset)
-
-
-def _message(item: object, number: int) -> Message:
-    if not isinstance(item, dict) or item.keys() != {"topic", "payload", "offset"}:
-        raise RecordingInvalid(number, "a line is an object with topic, payload and offset")
-    topic, payload, offset = item["topic"], item["payload"], item["offset"]
-    if not isinstance(topic, str) or not topic or "+" in topic or "#" in topic:
-        raise RecordingInvalid(number, "topic is a text without wildcards")
-    if isinstance(offset, bool) or not isinstance(offset, int | float) or not offset >= 0:
-        raise RecordingInvalid(number, "offset is a number of seconds, not negative")
-    text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
-    return Message(float(offset), topic, text.encode())
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
+def lines_of(path: Path) -> list[tuple[int, str]]:
     """Return the lines with their numbers, without empty ones and comments."""
     found: list[tuple[int, str]] = []
     for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):

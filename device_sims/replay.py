@@ -5,19 +5,14 @@ The kind of file decides the protocol: `.snmprec` an SNMP agent, `.yaml` a Modbu
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from device_sims.message_log import publish_messages, read_messages
 from device_sims.modbus_server import ModbusServers
-from device_sims.mqtt_publisher import Broker, MqttLink
-from device_sims.recordings import (
-    Message,
-    RecordingInvalid,
-    read_messages,
-    read_snmp,
-)
+from device_sims.mqtt_publisher import Broker
+from device_sims.recordings import RecordingInvalid, read_snmp
 from device_sims.registers import RegisterFile, read_registers
 from device_sims.snmp_agent import SnmpAgents, Table
 
@@ -65,7 +60,7 @@ async def serve_recording(
     """
     if path.suffix == ".jsonl":
         broker = Broker(host, port) if mqtt_url is None else Broker.at(mqtt_url)
-        await _publish(read_messages(path), broker)
+        await publish_messages(read_messages(path), broker)
         return
     async with serving_recording(path, host=host, port=port):
         await asyncio.Event().wait()
@@ -89,7 +84,9 @@ async def serving_recording(
             async with ModbusServers() as servers:
                 yield await servers.add(_Registers(recorded), host=host, port=port)
         case ".jsonl":
-            publishing = asyncio.create_task(_publish(read_messages(path), Broker(host, port)))
+            publishing = asyncio.create_task(
+                publish_messages(read_messages(path), Broker(host, port))
+            )
             try:
                 yield port
             finally:
@@ -99,12 +96,3 @@ async def serving_recording(
             raise RecordingInvalid(
                 1, f"a recording is a .snmprec, .yaml or .jsonl file, not {other!r}"
             )
-
-
-async def _publish(messages: list[Message], broker: Broker) -> None:
-    loop = asyncio.get_running_loop()
-    async with MqttLink(f"replay-{os.getpid()}", broker) as link:
-        start = loop.time()
-        for message in messages:
-            await asyncio.sleep(max(start + message.offset - loop.time(), 0.0))
-            await link.publish(message.topic, message.payload)

@@ -168,6 +168,10 @@ def _add_simulators(commands: "Commands") -> None:
     replay.add_argument("recording", type=Path)
     replay.add_argument("--host", default="127.0.0.1")
     replay.add_argument("--port", type=_port, default=16161)
+    replay.add_argument(
+        "--broker", help="where a message log is published, mqtt://USER:PASSWORD@HOST"
+    )
+    replay.add_argument("--speed", type=_speed, default=1.0, help="of a message log, 2 is twice")
     replay.set_defaults(command=_late("cli_tools", "replay"))
 
 
@@ -177,6 +181,16 @@ def _add_devices(commands: "Commands") -> None:
     probe.add_argument("--profile")
     probe.add_argument("--json", action="store_true")
     probe.set_defaults(command=_late("cli_tools", "probe"))
+
+    record = commands.add_parser("record", help="make a recording of a device, to be replayed")
+    record.add_argument("url", help="as for probe; a bare host is snmp://public@HOST")
+    record.add_argument("--out", type=Path, help="by default the host's name")
+    record.add_argument("--force", action="store_true", help="write over a file that is there")
+    record.add_argument("--keep", action="store_true", help="take nothing out")
+    record.add_argument("--root", action="append", default=[], help="an SNMP tree; several")
+    record.add_argument("--profile", help="of a Modbus unit that is not recognized")
+    record.add_argument("--seconds", type=_long, help="at most so long; MQTT: listen so long")
+    record.set_defaults(command=_late("cli_record", "command"))
 
     discover = commands.add_parser("discover", help="which addresses of a network are UPS units")
     discover.add_argument("network", nargs="+", help="as 192.0.2.0/24, or one address")
@@ -247,6 +261,10 @@ def _seconds(text: str) -> float:
     return _between(text, 0.05, 60.0, "seconds")
 
 
+def _long(text: str) -> float:
+    return _between(text, 1.0, 86_400.0, "seconds")
+
+
 def _between(text: str, low: float, high: float, what: str) -> float:
     try:
         value = float(text)
@@ -255,6 +273,16 @@ def _between(text: str, low: float, high: float, what: str) -> float:
     if not low <= value <= high:
         raise argparse.ArgumentTypeError(f"{text!r} {what}: give a number from {low:g} to {high:g}")
     return value
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no speed: give a number up to 10000")
+    return speed
 
 
 def _instant(text: str) -> datetime:

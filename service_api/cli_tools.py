@@ -19,6 +19,7 @@ from device_sims.scenario import ScenarioInvalid, load_scenario
 from device_sims.serve import serve
 from rules.catalogue import RuleInvalid, catalogue, read_rules
 from service_api.broker_tls import broker_tls
+from service_api.cli_messages import replay_messages
 from service_api.cli_shared import CommandFailed, UsageError, print_json, reason
 from service_api.log import set_up
 from service_api.settings import Settings
@@ -66,6 +67,11 @@ def replay(arguments: argparse.Namespace) -> None:
     """Serve a recording until Ctrl-C."""
     if not arguments.recording.is_file():
         raise UsageError(f"there is no recording {arguments.recording}: give a file")
+    if arguments.recording.suffix == ".jsonl":
+        replay_messages(arguments)
+        return
+    if arguments.broker is not None:
+        raise UsageError("--broker is for message logs, .jsonl files")
     print(
         f"serving {arguments.recording.name} on {arguments.host} port {arguments.port}, "
         "Ctrl-C ends it",

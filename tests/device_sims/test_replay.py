@@ -10,8 +10,9 @@ from pymodbus.client import AsyncModbusTcpClient
 from pysnmp.proto import rfc1902
 
 from collector.raw import Registers
+from device_sims.message_log import Message, read_messages, write_messages
 from device_sims.mqtt_publisher import LinkLost
-from device_sims.recordings import RecordingInvalid, read_messages, read_snmp
+from device_sims.recordings import RecordingInvalid, read_snmp
 from device_sims.registers import read_registers, write_registers
 from device_sims.replay import serve_recording, serving_recording
 from service_api.embedded_broker import EmbeddedBroker
@@ -261,6 +262,23 @@ def test_a_message_log_is_read_in_the_order_of_its_offsets(tmp_path):
     ]
 
 
+def test_a_message_log_tells_bytes_pauses_and_how_each_was_published(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text(
+        '# recorded at a gateway\n{"topic": "a", "payload": null, "retain": true}\n'
+        '{"after": 1.5, "topic": "b", "payload_base64": "/wA=", "qos": 0}\n'
+        '{"after": 0.5, "topic": "c", "payload": "x"}\n'
+    )
+    messages = read_messages(path)
+    assert messages == [
+        Message(0.0, "a", b"", retain=True),
+        Message(1.5, "b", b"\xff\x00", qos=0),
+        Message(2.0, "c", b"x"),
+    ]
+    write_messages(tmp_path / "again.jsonl", messages)
+    assert read_messages(tmp_path / "again.jsonl") == messages
+
+
 def test_a_log_for_a_broker_that_is_not_there_is_a_lost_link(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text('{"topic": "a/b", "payload": 1, "offset": 0}\n')
@@ -274,8 +292,17 @@ def test_a_log_for_a_broker_that_is_not_there_is_a_lost_link(tmp_path):
     ("line", "message"),
     [
         ("{", "not JSON"),
-        ("[]", "an object with topic, payload and offset"),
-        ('{"topic": "a", "payload": 1}', "an object with topic, payload and offset"),
+        ("[]", "an object with topic, payload and after"),
+        ('{"payload": 1}', "an object with topic, payload and after"),
+        ('{"topic": "a"}', "give payload or payload_base64"),
+        ('{"topic": "a", "payload": 1, "payload_base64": "AA=="}', "one of them"),
+        ('{"topic": "a", "payload_base64": "?"}', "not base64"),
+        ('{"topic": "a", "payload": 1, "after": 1, "offset": 1}', "not both"),
+        ('{"topic": "a", "payload": 1, "after": -1}', "not negative"),
+        ('{"topic": "a", "payload": 1, "after": 1e12}', "more than a year"),
+        ('{"topic": "a", "payload": 1, "qos": 3}', "qos is 0 or 1"),
+        ('{"topic": "a", "payload": 1, "retain": "yes"}', "true or false"),
+        ('{"topic": "a", "payload": 1, "at": 1}', "unknown key 'at'"),
         ('{"topic": "a/#", "payload": 1, "offset": 0}', "without wildcards"),
         ('{"topic": "a", "payload": 1, "offset": -1}', "not negative"),
         ('{"topic": "a", "payload": 1, "offset": "x"}', "not negative"),
