@@ -70,7 +70,11 @@ async def read(
             async with asyncio.timeout(deadline):
                 await poll.run(wanted)
         except TimeoutError:
-            poll.trouble(Failure.TIMEOUT, _late(address, deadline, answered=bool(poll.values)))
+            late = _late(address, deadline, answered=bool(poll.values))
+            if line.heard is None:
+                poll.trouble(Failure.TIMEOUT, late)
+            else:
+                poll.trouble(Failure.MALFORMED, f"{late}; {line.heard}")
     return poll.reply(wanted)
 
 
@@ -208,7 +212,7 @@ class _Poll:
     async def _ask_patiently(self, run: Registers) -> tuple[int, ...] | int:
         """Read a run; once more after noise, again after a while when the unit is busy."""
         loop = asyncio.get_running_loop()
-        noises = 0
+        noise: BadFrame | None = None
         for attempt in range(_BUSY_TRIES):
             is_last = attempt == _BUSY_TRIES - 1
             try:
@@ -218,10 +222,13 @@ class _Poll:
                 if refused.code not in _BUSY or is_last or late:
                     raise
                 await asyncio.sleep(_BUSY_SECONDS)
-            except BadFrame:
-                noises += 1
-                if noises > 1 or is_last:
+            except BadFrame as bad:
+                if noise is not None or is_last:
                     raise
+                noise = bad
+            except Silent as silence:
+                # What garbled the first answer says more than that there was no second.
+                raise (noise or silence) from None
         raise AssertionError("the last attempt returns or raises")
 
     async def _ask(self, run: Registers) -> tuple[int, ...] | int:

@@ -26,7 +26,7 @@ _DEVICE_IDENTIFICATION = 0x0E
 _ERROR = 0x80
 _HEADER = 7
 _LONGEST_PDU = 253
-LONGEST_STREAM = 1_024
+LONGEST_STREAM = 512
 """More bytes than this without a proper answer are noise."""
 
 _DECODER = DecodePDU(is_server=False)
@@ -173,19 +173,22 @@ def leftover(stream: bytes, *, is_rtu: bool) -> str | None:
 
 def registers_of(message: bytes, run: Registers) -> tuple[int, ...] | int:
     """Return the words of an answer, or the bits as one number; raise Refused or BadFrame."""
-    pdu = _decoded(message, run.function)
+    _check(message, run.function)
     if run.function in BIT_FUNCTIONS:
         if message[1] != (run.length + 7) // 8 or len(message) != 2 + message[1]:
             raise BadFrame(f"{message[1]} bytes of bits instead of {(run.length + 7) // 8}")
         return int.from_bytes(message[2:], "little") & (1 << run.length) - 1
     if message[1] != 2 * run.length or len(message) != 2 + message[1]:
         raise BadFrame(f"{message[1]} bytes in an answer of {run.length} words")
+    pdu = _DECODER.decode(message)
+    if pdu is None:
+        raise BadFrame("an answer that cannot be taken apart")
     return tuple(pdu.registers)
 
 
 def objects_of(message: bytes) -> dict[int, bytes]:
     """Return the identification objects of an answer by their number; raise Refused or BadFrame."""
-    _decoded(message, _IDENTIFICATION)
+    _check(message, _IDENTIFICATION)
     if len(message) < 7 or message[1] != _DEVICE_IDENTIFICATION:
         raise BadFrame("an answer of another kind of identification")
     found: dict[int, bytes] = {}
@@ -198,13 +201,9 @@ def objects_of(message: bytes) -> dict[int, bytes]:
     return found
 
 
-def _decoded(message: bytes, function: int) -> ModbusPDU:
-    """Return the message taken apart; raise Refused for an exception, BadFrame for the rest."""
+def _check(message: bytes, function: int) -> None:
+    """Raise Refused for an exception, BadFrame for what answers another function."""
     if message[0] == function | _ERROR and len(message) == 2:
         raise Refused(message[1])
     if message[0] != function or len(message) < 3:
         raise BadFrame(f"an answer of function {message[0]} instead of {function}")
-    pdu = _DECODER.decode(message) if function != _IDENTIFICATION else ModbusPDU()
-    if pdu is None:
-        raise BadFrame("an answer that cannot be taken apart")
-    return pdu

@@ -33,6 +33,7 @@ LINGER_SECONDS = 75.0
 MOST_WAITING = 256
 MOST_KEPT = 1_000
 _LARGEST_NUMBER = 0xFFFF
+_LARGEST_CHUNK = 1 << 20
 
 
 class Silent(Exception):
@@ -48,6 +49,8 @@ class _Link(ModbusProtocol):
 
     def __init__(self, params: CommParams, *, is_rtu: bool) -> None:
         super().__init__(params, is_server=False)
+        # Its own buffer is emptied each time; beyond this it would drop what came unseen.
+        self.max_buffer_size = _LARGEST_CHUNK
         self.is_rtu = is_rtu
         self.stream = bytearray()
         self.is_open = True
@@ -91,6 +94,9 @@ class _Link(ModbusProtocol):
         if self._answer is None or self._answer.done() or self._request is None:
             return len(data)  # a late answer, whose request was given up
         self.stream += data
+        if self.is_rtu and len(self.stream) > LONGEST_STREAM:
+            self._fail(BadFrame(f"{len(self.stream)} bytes, none of them an answer"))
+            return len(data)
         try:
             if self.is_rtu:
                 message = cut_rtu(self.stream, self._request)
@@ -121,6 +127,7 @@ class Line:
     number: int = 0
     spoke_at: float = 0.0
     owing: set[int] = field(default_factory=set)
+    heard: str | None = None
     closing: asyncio.TimerHandle | None = None
 
     @property
@@ -132,7 +139,8 @@ class Line:
         """Send a request and return the answer's message.
 
         Raises Silent after `patience` seconds, BadFrame, Closed, or OSError when there is no
-        connection. `gap` seconds are kept since whatever was last said on the line.
+        connection. `gap` seconds are kept since whatever was last said on the line. `heard`
+        is afterwards what came instead of an answer.
         """
         loop = asyncio.get_running_loop()
         if self.is_rtu and request.unit in self.owing:
@@ -142,16 +150,16 @@ class Line:
         if gap and pause > 0:
             await asyncio.sleep(pause)
         self.number = self.number % _LARGEST_NUMBER + 1
-        is_sound = False
+        is_sound, self.heard = False, None
         try:
             async with asyncio.timeout(patience):
                 message = await link.exchange(request, self.number)
             is_sound = True
         except TimeoutError:
-            why = leftover(bytes(link.stream), is_rtu=self.is_rtu)
-            raise Silent(why or "no answer") from None
+            raise Silent(self._leftover(link) or "no answer") from None
         finally:
             self.spoke_at = loop.time()
+            self.heard = None if is_sound else self._leftover(link)
             if is_sound:
                 self.owing.discard(request.unit)
             else:
@@ -159,6 +167,9 @@ class Line:
                 if not link.is_open or (link.stream and not self.is_rtu):
                     self.close()
         return message
+
+    def _leftover(self, link: _Link) -> str | None:
+        return leftover(bytes(link.stream), is_rtu=self.is_rtu)
 
     async def _connected(self) -> _Link:
         if self.link is not None and self.link.is_open:
