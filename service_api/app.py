@@ -17,8 +17,10 @@ from starlette.staticfiles import StaticFiles
 
 from service_api import door, operating
 from service_api.alarms import routes as alarms
+from service_api.cards import routes as cards
 from service_api.contracts import routes as contracts
 from service_api.corrections import routes as corrections
+from service_api.coverage import routes as coverage
 from service_api.customers import routes as customers
 from service_api.devices import routes as devices
 from service_api.dispatch import routes as dispatch
@@ -45,6 +47,7 @@ NOUNS = (
     operating,
     fleet,
     devices,
+    cards,
     alarms,
     incidents,
     tickets,
@@ -53,6 +56,7 @@ NOUNS = (
     maintenance,
     spares,
     notifications,
+    coverage,
     doubts,
     corrections,
     customers,

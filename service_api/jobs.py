@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from psycopg_pool import ConnectionPool
 
+from collector.card_store import note_cloned_engines
 from collector.partitions import make_ahead
 from collector.rollup import roll_up
 from service_api import battery_health
@@ -23,6 +24,7 @@ def jobs(settings: Settings) -> Mapping[str, Job]:
     every = (
         Job("rollup", timedelta(minutes=1), _roll_up),
         Job("partitions", timedelta(hours=1), _make_ahead),
+        Job("cards", timedelta(hours=1), _note_cloned_engines),
         Job("retention", timedelta(days=1), drop, after=timedelta(hours=19)),
         Job("maintenance", timedelta(days=1), planning.plan_all, after=timedelta(hours=18)),
         Job("battery-health", timedelta(days=1), battery_health.compute_all, timedelta(hours=18)),
@@ -44,3 +46,9 @@ def _make_ahead(pool: ConnectionPool, now: datetime) -> str:
     with pool.connection() as connection:
         made = make_ahead(connection, now)
     return f"{made} partitions made" if made else ""
+
+
+def _note_cloned_engines(pool: ConnectionPool, now: datetime) -> str:
+    with pool.connection() as connection:
+        open_findings = note_cloned_engines(connection, now)
+    return f"{open_findings} engine ids of several devices" if open_findings else ""

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import AwareDatetime, Field
 
 from service_api.alarms.schemas import Alarm
+from service_api.cards.schemas import Card
 from service_api.fleet.schemas import UnitState
 from service_api.paging import ListQuery, Strict
 from service_api.tickets.schemas import TicketSummary
@@ -85,6 +86,7 @@ class Device:
     alarms: list[Alarm]
     tickets: list[TicketSummary]
     health: HealthDay | None
+    card: Card | None
 
 
 class TelemetryQuery(Strict):

@@ -9,6 +9,7 @@ from rules.plausibility import DOUBTFUL
 from rules.points import POINTS
 from service_api.alarms.schemas import AlarmQuery
 from service_api.alarms.store import alarms, rule_title
+from service_api.cards.store import card
 from service_api.devices.schemas import (
     Device,
     HealthDay,
@@ -73,6 +74,7 @@ def device(connection: Connection, device_id: int, now: datetime) -> Device:
         alarms=alarms(connection, AlarmQuery(device_id=device_id, limit=100), now).items,
         tickets=tickets(connection, TicketQuery(device_id=device_id, limit=100), now).items,
         health=newest_health(connection, device_id),
+        card=card(connection, device_id, now),
     )
 
 
