@@ -20,7 +20,6 @@ from rules.facts import Identity
 
 _NUMERAL = re.compile(r"\d{1,9}(\.\d{1,9})?")
 _LINE = re.compile(r"\.L(\d)\S*\.voltage$")
-_ANY_LINE = re.compile(r"\.L\d[^.]*\.")
 _MAIN = ("manufacturer", "model", "serial", "firmware")
 
 
@@ -66,22 +65,22 @@ def decode_phases(plan: Plan, raw: Mapping[Ref, RawValue]) -> Phases:
 
 
 def _repeated_lines(plan: Plan, raw: Mapping[Ref, RawValue]) -> set[str]:
-    """Return the sides whose tables say one line three times: all of it alike, load included.
+    """Return the sides whose table says one line three times: all of it alike, load included.
 
     Eaton 5PX and 9PX do so on Network-MS cards.
     """
-    told: dict[tuple[str, str], list[RawValue]] = {}
-    for step in plan.numbers:
-        quantity = _ANY_LINE.sub(".L.", step.name)
-        if quantity != step.name and raw.get(step.ref) is not None:
-            told.setdefault((side_of(step.name), quantity), []).append(raw[step.ref])
-    whole = {key: values for key, values in told.items() if len(values) >= 3}
-    differing = {side for (side, _), values in whole.items() if len(set(values)) > 1}
-    loaded = {
-        side
-        for (side, quantity), values in whole.items()
-        if not quantity.endswith("voltage") and values[0] not in (0, b"0")
-    }
+    names = {step.ref: step.name for step in plan.numbers}
+    loaded: set[str] = set()
+    differing: set[str] = set()
+    for cells in plan.columns.values():
+        told = [raw[cell] for cell in cells if raw.get(cell) is not None]
+        name = names.get(cells[0])
+        if name is None or len(told) < 3:
+            continue
+        if len(set(told)) > 1:
+            differing.add(side_of(name))
+        elif not name.endswith("voltage") and told[0] not in (0, b"0"):
+            loaded.add(side_of(name))
     return loaded - differing
 
 

@@ -172,15 +172,21 @@ async def _read_all(address: Address, found: Identified, memory: CardMemory, end
     if isinstance(address, SnmpAddress) and profile.rows:
         seconds = max(_LEAST_SECONDS, ends_at - asyncio.get_running_loop().time())
         await find_rows(address, profile, memory=memory, deadline=seconds)
+
+    async def find_oddly(columns: Mapping[str, tuple[str, ...]]) -> int:
+        seconds = max(_LEAST_SECONDS, ends_at - asyncio.get_running_loop().time())
+        if not isinstance(address, SnmpAddress) or not columns:
+            return 0
+        return await snmp.find_cells(
+            address, columns, deadline=seconds, memory=memory, habits=wide.habits
+        )
+
     await ask((*wide.identity_refs, *wide.fast_refs, *wide.slow_refs))
     if isinstance(address, SnmpAddress):
-        for columns in _silent_tables(wide.columns, raw):
-            seconds = max(_LEAST_SECONDS, ends_at - asyncio.get_running_loop().time())
-            habits = wide.habits
-            if await snmp.find_cells(
-                address, columns, deadline=seconds, memory=memory, habits=habits
-            ):
-                await ask(ref for refs in columns.values() for ref in refs)
+        for first, others in _silent_tables(wide.columns, raw):
+            if await find_oddly(first):
+                await find_oddly(others)
+                await ask(ref for refs in (first | others).values() for ref in refs)
     plan = plan_for(profile, decode_phases(wide, raw))
     await ask((*plan.fast_refs, *plan.slow_refs))
     decoded = decode(plan, raw)
@@ -198,18 +204,25 @@ async def _read_all(address: Address, found: Identified, memory: CardMemory, end
     )
 
 
+_Columns = dict[str, tuple[str, ...]]
+
+
 def _silent_tables(
     columns: Mapping[str, tuple[str, ...]], raw: Mapping[Ref, RawValue]
-) -> list[dict[str, tuple[str, ...]]]:
-    """Return the columns of each table none of whose cells answered: its rows may stand oddly."""
-    tables: dict[str, dict[str, tuple[str, ...]]] = {}
+) -> list[tuple[_Columns, _Columns]]:
+    """Return the tables none of whose cells answered, since their rows may stand oddly.
+
+    Of each, its first column, which tells whether there is such a table at all, and the others.
+    """
+    tables: dict[str, _Columns] = {}
     for column, cells in columns.items():
         tables.setdefault(column.rpartition(".")[0], {})[column] = cells
-    return [
-        table
-        for table in tables.values()
-        if raw.keys().isdisjoint(cell for cells in table.values() for cell in cells)
-    ]
+    found = []
+    for table in tables.values():
+        if raw.keys().isdisjoint(cell for cells in table.values() for cell in cells):
+            first, *others = table
+            found.append(({first: table[first]}, {column: table[column] for column in others}))
+    return found
 
 
 def render(result: ProbeResult) -> str:

@@ -131,7 +131,13 @@ def _examine(path: Path) -> tuple[Profile | None, list[Problem]]:
 
 
 def _extended(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], str | None]:
-    """Lay the file over the profile it extends; the parent's places come after the file's own."""
+    """Lay the file over the profile it extends.
+
+    1. A point is read from the file's own places first, then from the inherited ones; the word
+       `inherited` in a list of places stands for those, where they are the better ones.
+    2. A place of the file replaces the inherited one at the same object identifier.
+    3. Points that the file names in `without` are not inherited.
+    """
     parent_name = data.get("extends")
     if parent_name is None:
         return data, None
@@ -143,30 +149,56 @@ def _extended(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], str | N
     parent = load_profile(source).model_dump(by_alias=True, exclude_unset=True)
     _absolute(parent, parent.pop("base", None))
     merged = {**parent, **data}
+    base = data.get("base") if isinstance(data.get("base"), str) else None
+    without = data.get("without")
+    refused = set(map(str, without)) if isinstance(without, list) else set()
+    inherited = {
+        key: value for key, value in parent.get("points", {}).items() if key not in refused
+    }
     for key in ("points", "identity", "phases"):
-        if isinstance(data.get(key), dict):
-            merged[key] = _both(data[key], parent.get(key, {}))
+        given = inherited if key == "points" else parent.get(key, {})
+        if isinstance(data.get(key, {}), dict):
+            merged[key] = _both(data.get(key, {}), given, base)
+    if "alarms" in data:
+        merged["alarms"] = [*_as_list(data["alarms"]), *_as_list(parent.get("alarms", []))]
     if isinstance(data.get("states"), list):
-        merged["states"] = [*data["states"], *parent.get("states", [])]
+        merged["states"] = [
+            *data["states"],
+            *_not_in(parent.get("states", []), data["states"], base),
+        ]
     merged["identify"] = data.get("identify", {})
     return merged, None
 
 
-def _both(own: dict[str, Any], inherited: dict[str, Any]) -> dict[str, Any]:
+def _as_list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _both(own: dict[str, Any], inherited: dict[str, Any], base: str | None) -> dict[str, Any]:
     """Merge places by name: the file's own first, the inherited ones as fallbacks."""
     both = dict(own)
     for name, places in inherited.items():
         mine = both.get(name)
         if isinstance(mine, dict) and isinstance(places, dict) and "oid" not in mine:
-            both[name] = _both(mine, places)
+            both[name] = _both(mine, places, base)
         elif mine is None:
             both[name] = places
         else:
-            both[name] = [
-                *(mine if isinstance(mine, list) else [mine]),
-                *(places if isinstance(places, list) else [places]),
-            ]
+            listed = mine if isinstance(mine, list) else [mine]
+            others = _not_in(places if isinstance(places, list) else [places], listed, base)
+            at = listed.index("inherited") if "inherited" in listed else len(listed)
+            both[name] = [*listed[:at], *others, *listed[at + 1 :]]
     return both
+
+
+def _not_in(places: list[Any], own: list[Any], base: str | None) -> list[Any]:
+    """Return the inherited places whose object identifier the file does not read itself."""
+    oids = {
+        absolute(entry["oid"], base)
+        for entry in own
+        if isinstance(entry, dict) and isinstance(entry.get("oid"), str)
+    }
+    return [entry for entry in places if not (isinstance(entry, dict) and entry.get("oid") in oids)]
 
 
 def _absolute(part: object, base: str | None) -> None:
@@ -175,6 +207,8 @@ def _absolute(part: object, base: str | None) -> None:
         for key, value in part.items():
             if key in ("oid", "column", "count") and isinstance(value, str):
                 part[key] = absolute(value, base)
+            elif key == "column" and isinstance(value, list):
+                part[key] = [absolute(column, base) for column in value]
             else:
                 _absolute(value, base)
     elif isinstance(part, list):
@@ -243,8 +277,7 @@ def _faults(profile: Profile) -> Iterator[_Fault]:
         yield from _state_faults(("states", index), state)
     yield from _alarm_faults(profile)
     yield from topics_faults(profile)
-    for key in ("description", "description_not"):
-        yield from _pattern_faults(("identify", key), getattr(profile.identify, key))
+    yield from _identify_faults(profile)
     key, field = {
         "snmp": ("oid", "oid"),
         "modbus": ("register", "register_"),
@@ -253,13 +286,24 @@ def _faults(profile: Profile) -> Iterator[_Fault]:
     for where, place in _places(profile):
         if getattr(place, field) is None:
             yield where, f"a {profile.protocol} profile reads by `{key}`", f"give `{key}:`"
+        for word in set(re.findall(r"\{(\w+)\}", place.oid or "")) - {"n", *profile.rows}:
+            yield where, f"{word!r} is no row of this profile", "name it under `rows:`"
+
+
+def _identify_faults(profile: Profile) -> Iterator[_Fault]:
+    for key in ("description", "description_not", "described_as"):
+        yield from _pattern_faults(("identify", key), getattr(profile.identify, key))
+    for oid, pattern in profile.identify.texts.items():
+        yield from _pattern_faults(("identify", "texts", oid), pattern)
 
 
 def _alarm_faults(profile: Profile) -> Iterator[_Fault]:
-    for prefix, codes in (profile.alarms.codes if profile.alarms else {}).items():
-        for arc, flags in codes.items():
-            for flag in flags:
-                yield from _name_faults(("alarms", "codes", prefix, arc), flag, Kind.FLAG)
+    for index, table in enumerate(profile.alarms):
+        for prefix, codes in table.codes.items():
+            for arc, flags in codes.items():
+                where = ("alarms", index, "codes", prefix, arc)
+                for flag in flags:
+                    yield from _name_faults(where, flag, Kind.FLAG)
 
 
 def _places(profile: Profile) -> Iterator[tuple[_Where, Any]]:
