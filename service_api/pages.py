@@ -74,6 +74,7 @@ NAVIGATION: tuple[Entry, ...] = (
     Entry("/alarms", msg("Alarms"), msg("Watch")),
     Entry("/incidents", msg("Incidents"), msg("Watch")),
     Entry("/tickets", msg("Tickets"), msg("Watch")),
+    Entry("/coverage", msg("Coverage"), msg("Watch"), (*_STAFF, "integrator")),
     Entry("/work-orders", msg("Work orders"), msg("Serve")),
     Entry("/maintenance", msg("Maintenance"), msg("Serve")),
     Entry("/parts", msg("Parts"), msg("Serve"), (*_STAFF, "integrator")),
