@@ -78,7 +78,7 @@ async def overhear(
     """
     loop = asyncio.get_running_loop()
     heard: asyncio.Queue[Message | ReadFailed] = asyncio.Queue()
-    client = _listening(address, loop, heard, now, tls)
+    client = listening(address, loop, heard, now, tls)
     try:
         return await _first_unit(_Crowd(address, profile), heard, loop.time() + deadline)
     finally:
@@ -100,13 +100,18 @@ def filters_of(topic: str) -> tuple[str, ...]:
     return (topic,)
 
 
-def _listening(
+def listening(
     address: MqttAddress,
     loop: asyncio.AbstractEventLoop,
     heard: "asyncio.Queue[Message | ReadFailed]",
     now: Callable[[], datetime],
     tls: ssl.SSLContext | None,
 ) -> mqtt.Client:
+    """Put what is published below an address into a queue, until the client returned is stopped.
+
+    Raises ReadFailed when there is no broker; its refusal comes through the queue.
+    """
+
     def put(item: Message | ReadFailed) -> None:
         with contextlib.suppress(RuntimeError):  # the probe has ended meanwhile
             loop.call_soon_threadsafe(heard.put_nowait, item)

@@ -50,7 +50,7 @@ _LONGEST_TEXT = 200
 _BUFFER_BYTES = 1 << 20
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
-_AUTH = {
+SNMP_AUTH = {
     None: config.USM_AUTH_NONE,
     "md5": config.USM_AUTH_HMAC96_MD5,
     "sha1": config.USM_AUTH_HMAC96_SHA,
@@ -59,7 +59,7 @@ _AUTH = {
     "sha384": config.USM_AUTH_HMAC256_SHA384,
     "sha512": config.USM_AUTH_HMAC384_SHA512,
 }
-_PRIV = {
+SNMP_PRIV = {
     None: config.USM_PRIV_NONE,
     "des": config.USM_PRIV_CBC56_DES,
     "aes128": config.USM_PRIV_CFB128_AES,
@@ -219,8 +219,8 @@ class _Logins:
     def _tell(self, engine: Untyped, engine_id: bytes, address: SnmpAddress) -> None:
         secret = address.credentials
         login = (
-            *(secret.user, _AUTH[address.auth], secret.password.encode() or None),
-            *(_PRIV[address.priv], secret.private_password.encode() or None),
+            *(secret.user, SNMP_AUTH[address.auth], secret.password.encode() or None),
+            *(SNMP_PRIV[address.priv], secret.private_password.encode() or None),
         )
         key = engine_id, secret.user
         if self._told.get(key) == login:
