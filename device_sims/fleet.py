@@ -261,8 +261,8 @@ def _url(access: str, key: str, port: int, mqtt_url: str | None) -> str:
         case "snmpv3":
             secrets = f"{V3_USER}:{V3_AUTH_PASSPHRASE}:{V3_PRIV_PASSPHRASE}"
             return f"snmpv3://{secrets}@127.0.0.1:{port}?auth=sha256&priv=aes128"
-        case "modbus":
-            return f"modbus://127.0.0.1:{port}/1"
+        case "modbus" | "modbus+rtu":
+            return f"{access}://127.0.0.1:{port}/1"
         case _:
             # What the publisher logs in with is nobody else's address.
             endpoint = urlsplit(mqtt_url or "mqtt://127.0.0.1:1883")

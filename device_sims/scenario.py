@@ -137,7 +137,7 @@ class Unit(_Strict):
     model: str
     called: str | None = None
     profile: str
-    access: Literal["snmp", "snmp+v1", "snmpv3", "modbus", "mqtt"] = "snmp"
+    access: Literal["snmp", "snmp+v1", "snmpv3", "modbus", "modbus+rtu", "mqtt"] = "snmp"
     seed: int | None = None
     installed_days_ago: float = Field(900.0, ge=0)
     battery: BatteryAge = BatteryAge()

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 
+from collector.address import Framing
 from collector.form import Profile
 from collector.profile import profiles
 from device_sims.fleet import SimUnit, units
@@ -26,7 +27,11 @@ TICK_SECONDS = 0.25
 _PUBLISH_EVERY = timedelta(seconds=1)
 Target = tuple[str, int]
 """A host and its UDP port."""
-_PROTOCOLS = {"snmp": ("snmp", "snmp+v1", "snmpv3"), "modbus": ("modbus",), "json": ("mqtt",)}
+_PROTOCOLS = {
+    "snmp": ("snmp", "snmp+v1", "snmpv3"),
+    "modbus": ("modbus", "modbus+rtu"),
+    "json": ("mqtt",),
+}
 
 
 class Fleet:
@@ -172,8 +177,10 @@ async def _served(
             wire = fleet.wires[member.key]
             if member.access == "mqtt":
                 continue
-            if member.access == "modbus":
-                port = await servers.add(UnitBank(wire, now), port=member.port)
+            if member.access in _PROTOCOLS["modbus"]:
+                framing = Framing(member.access)
+                bank = UnitBank(wire, now)
+                port = await servers.add(bank, port=member.port, framing=framing)
             else:
                 port = await agents.add(UnitEndpoint(wire, member.key, now), port=member.port)
                 if traps_to is not None and member.access != "snmpv3":

@@ -5,6 +5,8 @@ import pytest
 from pymodbus import ModbusException
 from pymodbus.client import AsyncModbusTcpClient
 
+from collector.address import parse_address
+from collector.probe import probe
 from device_sims.modbus_server import ModbusServers
 from device_sims.serve import serving
 from device_sims.wire import WireFault
@@ -154,6 +156,64 @@ def test_wrong_types_are_registers_full_of_ones():
             return (await card.read_holding_registers(CHARGE, device_id=1)).registers
 
     assert asyncio.run(run()) == [0xFFFF]
+
+
+@pytest.mark.parametrize("access", ["modbus", "modbus+rtu"])
+@pytest.mark.parametrize(
+    ("family", "profile"),
+    [
+        ("apc-modbus", None),
+        ("huawei-ups2000", "huawei-ups2000"),
+        ("riello-modbus", None),
+        ("socomec-jbus", None),
+        ("manageups-modbus", "manageups-modbus"),
+        ("delta-modbus", None),
+        ("liebert-gxt-modbus", "liebert-gxt-modbus"),
+        ("generex-modbus", None),
+    ],
+)
+def test_a_simulated_unit_of_a_family_is_read_like_a_real_one(family, profile, access):
+    async def run():
+        units = f"ups-1 {family} {access} tower-3k"
+        async with serving(scenario(units), start=START) as fleet:
+            address = parse_address(fleet.unit("ups-1").url)
+            calm = await probe(address, profile)
+            fleet.machine("ups-1").fail_mains()
+            await fleet.advance(30)
+            return calm, await probe(address, profile), fleet.machine("ups-1").at(fleet.now)
+
+    calm, dark, unit = asyncio.run(run())
+    assert calm.profile == dark.profile == family
+    assert calm.points["status.on_line"] is True
+    assert dark.points["status.on_battery"] is True
+    charge = unit.points()["battery_charge"]
+    assert dark.points["battery.charge"] == pytest.approx(charge, abs=1.0)
+
+
+def test_several_units_answer_behind_one_gateway_by_their_number():
+    async def run():
+        async with ModbusServers() as servers:
+            port = await servers.add({3: Words({0: 30}), 9: Words({0: 90})})
+            async with client(port) as card:
+                third, ninth, other = [
+                    await card.read_holding_registers(0, device_id=unit) for unit in (3, 9, 4)
+                ]
+                return third.registers, ninth.registers, other.exception_code
+
+    assert asyncio.run(run()) == ([30], [90], 11)
+
+
+def test_bits_and_the_identification_are_served():
+    async def run():
+        async with ModbusServers() as servers:
+            card_of = Words({}, bits={8: 1, 9: 0, 10: 1}, objects={0: b"Maker", 1: b"GW-7"})
+            port = await servers.add(card_of)
+            async with client(port) as card:
+                bits = await card.read_discrete_inputs(8, count=3, device_id=1)
+                who = await card.read_device_information(read_code=1, object_id=0, device_id=1)
+                return bits.bits[:3], who.information
+
+    assert asyncio.run(run()) == ([True, False, True], {0: b"Maker", 1: b"GW-7"})
 
 
 def test_a_port_in_use_is_refused_by_name():
