@@ -448,3 +448,46 @@ def test_a_poke_for_a_device_of_somebody_else_does_nothing():
     counters = fleet.poll(70, then={40: lambda: fleet.poll_loop.poke(77)})
     assert counters.pokes == 0
     assert fleet.gaps(fleet.devices[0]) == [30]
+
+
+def test_the_daily_read_compares_the_second_places_and_tells_what_contradicts():
+    profile = profiles()["eaton-xups"]
+    own, standard = "1.3.6.1.4.1.534.1.4.4.1.2.1", "1.3.6.1.2.1.33.1.4.4.1.2.1"
+    fleet = Fleet([device(profile="eaton-xups")])
+    here = fleet.devices[0].address
+    asked = []
+
+    async def meet(address, profile_name, *, memory):
+        fleet.met.append((address.public, profile_name))
+        plan = plan_for(profile, 1, frozenset(), frozenset({standard}))
+        return Met(Identified("eaton-xups", ()), plan, Identity("Eaton"), Decoded({}), ())
+
+    async def read(address, refs, *, memory, deadline, habits):
+        asked.append(standard in refs)
+        values = await fleet.answer(address)
+        return RawReply({ref: value for ref, value in values.items() if ref in refs})
+
+    fleet.meet, fleet.read = meet, read
+    fleet.values[here] = {UPTIME: 100, own: 231, standard: 23}
+    fleet.poll(86_500)
+    told = [a.reading.extra for a in fleet.arrivals if "check.output.voltage" in a.reading.extra]
+    assert told == [{"check.output.voltage": 23.0}]
+    assert asked.count(True) == 1
+    assert len(fleet.met) == 1
+
+
+def test_another_unit_behind_the_same_card_is_met_again():
+    serial = "1.3.6.1.2.1.33.1.1.2.0"  # the model, which is what this profile reads
+    fleet = Fleet([device()])
+    here = fleet.devices[0].address
+    fleet.values[here] = NORMAL | {serial: b"UPS 10"}
+    fleet.poll(
+        2 * 86_400 + 200,
+        then={86_500: lambda: fleet.values.update({here: NORMAL | {serial: b"UPS 20"}})},
+    )
+    assert len(fleet.met) == 2
+    assert [a.identity.model for a in fleet.arrivals if a.identity][:3] == [
+        None,
+        "UPS 10",
+        "UPS 20",
+    ]
