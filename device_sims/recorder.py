@@ -6,7 +6,7 @@ Everything is bounded in number and time. What a device's owner would not show i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pysnmp.hlapi.v3arch.asyncio import (
@@ -130,18 +130,16 @@ def _login(address: SnmpAddress) -> CommunityData | UsmUserData:
     )
 
 
-async def own_objects(address: SnmpAddress) -> tuple[Oid, ...]:
-    """Return where the family of an agent keeps what is this unit's alone: its serial number."""
-    try:
-        found = await identify(address, memory=CardMemory(), deadline=_READ_SECONDS)
-    except ReadFailed:
-        return ()
-    plan = plan_for(profiles()[found.profile_name])
-    return tuple(
+def own_in(objects: Iterable[Oid]) -> tuple[Oid, ...]:
+    """Return which of some objects any family takes for this one unit's alone: serial numbers."""
+    own = {
         oid_of(step.ref)
-        for step in plan.marks
+        for profile in profiles().values()
+        if profile.protocol == "snmp"
+        for step in plan_for(profile).marks
         if step.name == "serial" and isinstance(step.ref, str)
-    )
+    }
+    return tuple(oid for oid in objects if oid in own)
 
 
 async def read_all(

@@ -183,7 +183,7 @@ def _add_devices(commands: "Commands") -> None:
     probe.set_defaults(command=_late("cli_tools", "probe"))
 
     record = commands.add_parser("record", help="make a recording of a device, to be replayed")
-    record.add_argument("url", help="as for probe; a bare host is snmp://public@HOST")
+    record.add_argument("url", help="as for probe; a bare host; or a file that snmpwalk -On wrote")
     record.add_argument("--out", type=Path, help="by default the host's name")
     record.add_argument("--force", action="store_true", help="write over a file that is there")
     record.add_argument("--keep", action="store_true", help="take nothing out")

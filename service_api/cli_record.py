@@ -22,9 +22,11 @@ from collector.raw import ReadFailed
 from collector.readers.mqtt import Message as Heard
 from collector.tls import TlsInvalid
 from device_sims.message_log import Message, write_messages
-from device_sims.recorder import ROOTS, own_objects, read_all, walk, without_serial, write_objects
+from device_sims.recorder import ROOTS, own_in, read_all, walk, without_serial, write_objects
+from device_sims.recordings import RecordingInvalid
 from device_sims.registers import write_registers
 from device_sims.scrub import scrubbed_objects, scrubbed_payload
+from device_sims.walks import read_walk
 from service_api.broker_tls import broker_tls
 from service_api.cli_shared import CommandFailed, UsageError, reason
 from service_api.settings import Settings
@@ -38,15 +40,13 @@ _COMMENT = "Recorded by `ridethrough record`; serve it with `ridethrough replay`
 
 def command(arguments: argparse.Namespace) -> None:
     """Record one device into a file and say how to go on."""
+    if Path(arguments.url).is_file():
+        _convert(Path(arguments.url), arguments)
+        return
     address = _address(arguments.url)
     suffix = _SUFFIXES[type(address)]
     path: Path = arguments.out or Path(re.sub(r"[^\w.-]+", "-", address.host) + suffix)
-    if path.suffix != suffix:
-        raise UsageError(f"--out {path}: a recording of this protocol is a {suffix} file")
-    if not path.parent.is_dir():
-        raise UsageError(f"--out {path}: there is no folder {path.parent}")
-    if path.exists() and not arguments.force:
-        raise UsageError(f"{path} is there already: give another --out, or --force")
+    _check(path, suffix, arguments)
     try:
         match address:
             case SnmpAddress():
@@ -61,6 +61,33 @@ def command(arguments: argparse.Namespace) -> None:
         raise UsageError(str(problem)) from problem
     except OSError as problem:
         raise CommandFailed(f"{path} cannot be written: {reason(problem)}") from problem
+    _say(path, what, arguments)
+
+
+def _convert(walked: Path, arguments: argparse.Namespace) -> None:
+    """Make a recording of what snmpwalk printed."""
+    path: Path = arguments.out or walked.with_suffix(".snmprec")
+    _check(path, ".snmprec", arguments)
+    try:
+        objects = dict(read_walk(walked).values)
+    except RecordingInvalid as problem:
+        raise UsageError(f"{walked}: {problem}") from problem
+    if not arguments.keep:
+        objects = scrubbed_objects(objects, own=own_in(objects))
+    write_objects(path, objects, comment=_COMMENT)
+    _say(path, f"{len(objects):,} objects", arguments)
+
+
+def _check(path: Path, suffix: str, arguments: argparse.Namespace) -> None:
+    if path.suffix != suffix:
+        raise UsageError(f"--out {path}: a recording of this protocol is a {suffix} file")
+    if not path.parent.is_dir():
+        raise UsageError(f"--out {path}: there is no folder {path.parent}")
+    if path.exists() and not arguments.force:
+        raise UsageError(f"{path} is there already: give another --out, or --force")
+
+
+def _say(path: Path, what: str, arguments: argparse.Namespace) -> None:
     print(f"{path}: {what}")
     if arguments.keep:
         print("nothing was taken out: do not hand it on")
@@ -86,7 +113,7 @@ def _snmp(address: SnmpAddress, path: Path, arguments: argparse.Namespace) -> st
         )
         objects = dict(table.values)
         if not arguments.keep:
-            objects = scrubbed_objects(objects, own=await own_objects(address))
+            objects = scrubbed_objects(objects, own=own_in(objects))
         write_objects(path, objects, comment=_COMMENT)
         return len(objects)
 

@@ -12,7 +12,7 @@ from collector.plan import plan_for
 from collector.probe import probe
 from collector.profile import profiles
 from collector.raw import ReadFailed
-from device_sims.recorder import own_objects, read_all, walk, without_serial, write_objects
+from device_sims.recorder import own_in, read_all, walk, without_serial, write_objects
 from device_sims.recordings import read_snmp
 from device_sims.registers import write_registers
 from device_sims.replay import serving_recording
@@ -98,9 +98,8 @@ def test_what_is_the_owners_is_masked_wherever_it_stands():
 
 def test_the_serial_number_of_the_family_is_found_and_masked():
     async def use(address, fleet):
-        own = await own_objects(address)
         table = await walk(address)
-        clean = scrubbed_objects(table.values, own=own)
+        clean = scrubbed_objects(table.values, own=own_in(table.values))
         return fleet.unit("a").spec.serial, clean
 
     serial, clean = recorded("a apc-powernet snmp tower-3k", use)
@@ -152,7 +151,7 @@ def test_published_json_loses_its_owners_words_and_keeps_its_values():
 def test_a_scrubbed_recording_is_still_recognized():
     async def use(address, _):
         table = await walk(address)
-        return scrubbed_objects(table.values, own=await own_objects(address))
+        return scrubbed_objects(table.values, own=own_in(table.values))
 
     clean = recorded("a eaton-xups snmp rack-5k", use)
     plan = plan_for(profiles()["eaton-xups"])

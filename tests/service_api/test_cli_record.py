@@ -49,3 +49,24 @@ def test_what_cannot_be_recorded_is_said_in_one_line(run):
     code, _, err = run("modbus://127.0.0.1:9/1", "--profile", "nonsense")
     assert code == 2
     assert "apc-modbus" in err
+
+
+def test_what_snmpwalk_printed_becomes_a_recording(run, tmp_path):
+    walked = tmp_path / "unit.walk"
+    walked.write_text(
+        '.1.3.6.1.2.1.1.5.0 = STRING: "plant-7"\n'
+        '.1.3.6.1.4.1.318.1.1.1.1.2.3.0 = STRING: "AS9911"\n'
+        ".1.3.6.1.4.1.318.1.1.1.2.2.1.0 = Gauge32: 97\n"
+    )
+    code, out, err = run(walked)
+    assert code == 0, err
+    assert "3 objects" in out
+    assert (tmp_path / "unit.snmprec").read_text().splitlines()[1:] == [
+        "1.3.6.1.2.1.1.5.0|4|XXXXX-0",
+        "1.3.6.1.4.1.318.1.1.1.1.2.3.0|4|XX0000",
+        "1.3.6.1.4.1.318.1.1.1.2.2.1.0|66|97",
+    ]
+    walked.write_text("sysDescr.0 = STRING: card\n")
+    code, _, err = run(walked, "--force")
+    assert code == 2
+    assert "snmpwalk -On" in err
