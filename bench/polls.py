@@ -35,7 +35,7 @@ def measure(stage: Stage) -> list[Figure]:
                 f"{DEVICES} devices met for the first time",
                 seconds=_MEETING_SECONDS,
             )
-            time.sleep(POLL_SECONDS)
+            time.sleep(3 * POLL_SECONDS)  # until every card is settled
             alone, together, agents = [], [], []
             for _ in range(_WINDOWS):
                 count, began = _rows(stage), stage.used(daemon)

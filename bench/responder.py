@@ -90,11 +90,14 @@ def serve(held: Mapping[bytes, bytes], count: int) -> None:
                 continue
             agent = by_number[number]
             question, asker = agent.recvfrom(65_535)
-            begin, end = request_id(question)
-            rest = question[:begin], question[end:]
-            answer = kept.get(rest)
-            if answer is None:
-                answer = kept[rest] = answered(question, begin, end, held)
+            try:
+                begin, end = request_id(question)
+                rest = question[:begin], question[end:]
+                answer = kept.get(rest)
+                if answer is None:
+                    answer = kept[rest] = answered(question, begin, end, held)
+            except IndexError:
+                continue  # version 3 asks otherwise, and gets no answer
             agent.sendto(answer[0] + question[begin:end] + answer[1], asker)
 
 

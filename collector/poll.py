@@ -277,10 +277,10 @@ class PollLoop:
         try:
             if is_settled and not isinstance(told, Unheard):
                 arrival = polled.take(self._tools, told)
-            elif told is Unheard.SILENCE and not is_settled:
-                arrival = polled.knocked(self._tools)
+            elif told is Unheard.SILENCE:
+                arrival = polled.note_silence(self._tools)
             else:
-                if is_settled and told is Unheard.ODD:
+                if is_settled:
                     polled.wonder(now)
                 self._want_care(polled, asked_at if is_settled else now)
                 return

@@ -44,9 +44,7 @@ SILENT_FAILURES = 2
 
 _UPTIME = "1.3.6.1.2.1.1.3.0"
 _FULL_PATIENCE = 3.0  # a full read may take this many deadlines
-_QUICK_PATIENCE = (
-    0.4  # the share of the deadline after which a quick poll gives way to a careful one
-)
+_QUICK_PATIENCE = 0.5  # the share of the deadline that one of two tries may take
 _ODDITIES = 2  # odd answers in a row after which a card is asked with care for an hour
 _CAREFUL_SECONDS = 3_600.0
 _LEAST_DEADLINE = 0.25  # the share of the deadline that is left to a careful poll in any case
@@ -231,8 +229,8 @@ class PolledDevice:
         """Return how to ask the device without care now, None if it has to be asked with care.
 
         A card that answered everything the last time is asked the same again. Whether one that is
-        new or silent answers at all is asked first; only the second failure of a streak is looked
-        at with care, to tell what is wrong.
+        new or silent answers at all is asked first; only the second poll of a streak that fails is
+        a careful one, to tell what is wrong.
         """
         if self.plan is None or self.failures:
             return None if self.failures == 1 else self._knocking(tools)
@@ -248,7 +246,7 @@ class PolledDevice:
             address = self.address or _address_of(self.device, tools)
         except DeviceMisrecorded:
             return None
-        return knocking(address, _UPTIME, patience=self.deadline)
+        return knocking(address, _UPTIME, patience=self.deadline * _QUICK_PATIENCE)
 
     def take(self, tools: Tools, values: Mapping[Ref, RawValue]) -> Arrival:
         """Return what a settled card said."""
@@ -262,8 +260,8 @@ class PolledDevice:
             self._ask_otherwise()
         return self._understood(tools, self.plan, values, None)
 
-    def knocked(self, tools: Tools) -> Arrival | None:
-        """Note that a device which was only asked whether it answers did not."""
+    def note_silence(self, tools: Tools) -> Arrival | None:
+        """Note that a device which was asked without care did not answer."""
         tools.counters.polls += 1
         detail = f"no answer from {self.device.address} in {self.deadline:g} s"
         return self.fail(tools, Failure.TIMEOUT.value, detail)
@@ -393,7 +391,7 @@ class PolledDevice:
                 reply,
                 memory=memory,
                 habits=habits,
-                patience=deadline * _QUICK_PATIENCE,
+                patience=device.deadline_seconds * _QUICK_PATIENCE,
             )
             if habits.gap_seconds or tools.turns.is_shared(self.endpoint or ""):
                 self.settled = None  # the quick way makes no pauses and knows no turns

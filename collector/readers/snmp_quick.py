@@ -42,6 +42,7 @@ _SOCKETS = 16
 _BUFFER_BYTES = 1 << 20
 _ANSWER_TAKES_BYTES = 4_096  # of a socket's buffer, as the kernel counts
 _SLOT_SECONDS = 0.05
+_TRIES = 2  # a datagram may get lost
 _READ_AT_ONCE = 64
 _VERSIONS = ("1", "2c")
 
@@ -84,8 +85,8 @@ def settled_card(
 ) -> SettledCard | None:
     """Return how to ask a card that gave this reply the quick way; None: only with care.
 
-    Left out is what it is known to lack, until that is to be asked again. `patience` is what a
-    request may take, in seconds.
+    Left out is what it is known to lack, until that is to be asked again. `patience` is how many
+    seconds an answer may take; then it is asked a second time.
     """
     if not _is_plain(address) or reply.problems or reply.missing or memory.strikes:
         return None
@@ -148,13 +149,14 @@ def _is_plain(address: Address) -> TypeGuard[SnmpAddress]:
 class _Asked:
     """A card that is being asked, the request under way, and what came so far."""
 
-    __slots__ = ("at", "card", "heard", "socket", "values")
+    __slots__ = ("at", "card", "heard", "socket", "tries", "values")
 
     def __init__(self, card: SettledCard, heard: Heard, through: "_Socket") -> None:
         self.card = card
         self.heard = heard
         self.socket = through
         self.at = 0
+        self.tries = 1
         self.values: list[RawValue] = []
 
 
@@ -251,14 +253,19 @@ class Exchange:
             self._sweep = loop.call_later(_SLOT_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
-        """Tell of the cards whose time is over."""
+        """Ask again what was not answered in time, and tell of cards that are silent then too."""
         loop = asyncio.get_running_loop()
         now = int(loop.time() / _SLOT_SECONDS)
         self._sweep = None
         for slot in range(self._swept + 1, now + 1):
             for number in self._slots.pop(slot, ()):
                 asked = self._asked.pop(number, None)
-                if asked is not None:
+                if asked is None:
+                    continue
+                if asked.tries < _TRIES:
+                    asked.tries += 1
+                    self._send(asked)
+                else:
                     self._end(asked, Unheard.SILENCE)
         self._swept = now
         if self._slots and self._sweep is None:
