@@ -141,13 +141,14 @@ def rejection(name: str | None, raw: RawValue, reason: str, detail: str) -> Reje
 def part_of(value: RawValue, part: str | None) -> RawValue:
     """Return the line of a text or the value of a JSON document that a place means.
 
-    `part` is the number of a line or a path of keys; anything else is returned as it is.
+    `part` is the number of a line or a path of keys; anything else is returned as it is. A document
+    has no lines and lines are no document.
     """
     if part is None or not isinstance(value, bytes | str):
         return value
     text = read_text(value)
     if part.isdigit():
-        lines = text.splitlines()
+        lines = [] if text.startswith(("{", "[")) else text.splitlines()
         return lines[int(part) - 1] if 0 < int(part) <= len(lines) else None
     found = _document(text)
     for key in part.split("/"):
