@@ -290,12 +290,15 @@ def encode(
         held.update(encode_names(profile.every_point, points))
         return held
     parts: dict[Ref, dict[str, int | float | str]] = {}
+    spoken: set[str] = set()
     for step in plan.numbers:
         value = points.get(step.key)
         if isinstance(value, int | float) and not isinstance(value, bool):
             told_raw = _raw_of(plan, step, value)
             if step.part is not None:
-                parts.setdefault(step.ref, {}).setdefault(step.part, told_raw)
+                if step.key not in spoken:
+                    parts.setdefault(step.ref, {})[step.part] = told_raw
+                spoken.add(step.key)
             else:
                 held.setdefault(step.ref, _held(step.ref, step.type, told_raw))
     held.update((ref, Typed("string", whole(texts))) for ref, texts in parts.items())
