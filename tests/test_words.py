@@ -107,9 +107,9 @@ def test_every_profile_gives_only_points_of_the_vocabulary():
             for flags in (*state.codes.values(), *state.bits.values()):
                 names |= set(flags or ())
             names |= set(state.texts)
-        for codes in profile.alarms.codes.values() if profile.alarms else ():
-            for flags in codes.values():
-                names |= set(flags)
+        for table in profile.alarms:
+            for codes in table.codes.values():
+                names.update(flag for flags in codes.values() for flag in flags)
         unknown = names - BY_NAME.keys() - set(EXTRA_FLAGS) - EXTRA_POINTS.keys()
         assert unknown == set(), profile.name
         checked += len(names)

@@ -121,7 +121,7 @@ points:
     charge = [step.ref for step in plan.numbers if step.key == "battery_charge"]
     assert charge == ["1.3.6.1.4.1.99999.1.1.7.0", "1.3.6.1.2.1.33.1.2.4.0"]
     assert "1.3.6.1.2.1.33.1.2.5.0" in plan.fast_refs
-    assert plan.alarms is not None
+    assert plan.alarms
 
 
 def test_a_single_phase_unit_drops_the_context():
