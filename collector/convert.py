@@ -7,7 +7,7 @@ documents keyed by point names `collector.names`. No I/O.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from collector.form import Profile
 from collector.marks import encode_identity
@@ -29,7 +29,8 @@ from collector.values import (
     whole,
 )
 from rules.facts import Identity, Rejection, Value
-from rules.points import BY_COLUMN
+from rules.plausibility import DOUBTFUL
+from rules.points import BY_COLUMN, column_of
 
 _NOTHING: Mapping[str, Value] = {}
 _PATTERNS_KEPT = 1_000
@@ -57,7 +58,8 @@ def decode(
     """Turn raw values into points; `known` are the newest slow points by column (thresholds).
 
     A value that is absent or a placeholder is left out silently; one of a wrong type or outside
-    what physics allows is left out with a Rejection, and the rest goes on.
+    what physics allows is left out with a Rejection, and the rest goes on. The latter is kept in
+    `extra` as doubtful: it may be right in another unit.
     """
     if plan.profile.every_point is not None:
         named, unnamed, refused = decode_names(plan.profile.every_point, raw)
@@ -72,6 +74,10 @@ def decode(
             points[key] = current
     settle(points, known or _NOTHING, max(plan.phases.input, plan.phases.output))
     extra = {key: points.pop(key) for key in plan.extra_keys if key in points}
+    for wrong in rejections:
+        column = None if wrong.point is None else column_of(wrong.point)
+        if wrong.value is not None and column in BY_COLUMN and column not in points:
+            extra[f"{DOUBTFUL}{column}"] = wrong.value
     if others:
         extra["ups.alarm"] = ", ".join(others)[:LONGEST_TEXT]
     return Decoded(points, extra, tuple(rejections))
@@ -265,7 +271,8 @@ def _implausible(step: NumberStep, raw: RawValue, number: float) -> Rejection:
     detail = f"{number:g} lies outside {step.low:g} to {step.high:g}"
     # A card that counts in tenths where its MIB says units shows itself by a factor of ten.
     suspect = 2 * step.high < number <= 10 * step.high
-    return rejection(step.name, raw, "scale_suspect" if suspect else "implausible", detail)
+    refused = rejection(step.name, raw, "scale_suspect" if suspect else "implausible", detail)
+    return replace(refused, value=float(number))
 
 
 def encode(

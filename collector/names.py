@@ -14,6 +14,7 @@ from collector.form import EXTRA_POINTS
 from collector.raw import Encoded, RawValue, Ref
 from collector.values import LONGEST_TEXT, Missing, Refused, rejection
 from rules.facts import Rejection, Value
+from rules.plausibility import DOUBTFUL
 from rules.points import BY_COLUMN, BY_NAME, CHARGER_STATES, TEST_RESULTS, Kind, Point
 
 _LARGEST = sys.float_info.max
@@ -51,6 +52,8 @@ def decode_names(
             continue
         except Refused as refused:
             rejections.append(rejection(name[:100], value, refused.reason, refused.detail))
+            if refused.reason == "implausible" and point is not None:
+                extra[f"{DOUBTFUL}{point.column}"] = _finite(str(value))
     return points, extra, rejections
 
 

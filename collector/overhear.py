@@ -29,6 +29,7 @@ from collector.readers.published import Picture
 from collector.readers.sparkplug_node import Node, Unit
 from collector.store import KnownDevice
 from rules.facts import Identity, Value
+from rules.plausibility import believed
 from rules.points import BY_COLUMN
 
 OVERHEAR_SECONDS = 15.0
@@ -61,7 +62,7 @@ class _Heard:
             if arrival.reading is not None:
                 points = arrival.reading.points
                 self.points |= {BY_COLUMN[key].name: v for key, v in points.items()}
-                self.points |= arrival.reading.extra
+                self.points |= believed(arrival.reading.extra)
 
 
 async def overhear(

@@ -22,6 +22,7 @@ from collector.raw import CardMemory, Failure, RawValue, ReadFailed, Ref
 from collector.readers import snmp
 from collector.rows import find_rows
 from rules.facts import Identity, Value
+from rules.plausibility import believed
 from rules.points import BY_COLUMN, BY_NAME, Kind
 
 PROBE_SECONDS = 15.0
@@ -93,7 +94,7 @@ async def probe(
     """
     met = await meet(address, profile, memory=CardMemory(), deadline=deadline)
     points = {BY_COLUMN[key].name: value for key, value in met.decoded.points.items()}
-    points |= met.decoded.extra
+    points |= believed(met.decoded.extra)
     order = {name: at for at, name in enumerate(point.name for point in BY_COLUMN.values())}
     names = sorted(points, key=lambda name: (order.get(name, len(order)), name))
     return ProbeResult(

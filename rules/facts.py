@@ -61,10 +61,11 @@ class Rejection:
     """A value or message that was refused, with the reason: it goes to quarantine.
 
     `point` is the point's name, or None when the whole message was refused. `reason` is a short
-    word to count by, `detail` the sentence for people.
+    word to count by, `detail` the sentence for people, `value` the number that was out of range.
     """
 
     point: str | None
     raw: str
     reason: str
     detail: str
+    value: float | None = field(default=None, compare=False)

@@ -11,7 +11,7 @@ from math import nan
 import numpy as np
 
 from rules.plausibility import others, power, voltages
-from rules.plausibility.ranges import DOUBTFUL, out_of_range
+from rules.plausibility.ranges import DOUBTFUL, believed, out_of_range
 from rules.plausibility.table import (
     COLUMNS,
     IGNORE,
@@ -35,6 +35,7 @@ __all__ = [
     "Proposal",
     "Suspicion",
     "Table",
+    "believed",
     "check",
     "explained",
     "out_of_range",

@@ -3,11 +3,20 @@
 Conversion leaves such a number out of the points and keeps it in the reading's `extra`.
 """
 
+from collections.abc import Mapping
+
+from rules.facts import Value
 from rules.plausibility.table import IGNORE, NONE, Proposal, Suspicion, times
 from rules.points import BY_COLUMN, Point
 
 DOUBTFUL = "doubtful."
 """Prefix, before the column, of the names in `extra` that hold values which are not believed."""
+
+
+def believed(extra: Mapping[str, Value]) -> dict[str, Value]:
+    """Return what of a reading's `extra` is not in doubt."""
+    return {name: value for name, value in extra.items() if not name.startswith(DOUBTFUL)}
+
 
 _FULL = frozenset(
     sign * full * step
