@@ -24,6 +24,7 @@ from rules.battery import (
     equivalent_age,
     first_figure,
 )
+from rules.battery_dates import installation_date
 from rules.operations import open_scheduled_ticket
 from service_api.maintenance.planning import local_day
 
@@ -50,6 +51,9 @@ class _Unit:
     name: str
     time_zone: str
     battery_installed_on: date | None
+    unit_installed_on: date | None
+    battery_told: str | None
+    made: str | None
     battery_chemistry: str
     battery_life_years: float
     replace_flag: bool | None
@@ -79,10 +83,13 @@ def _units(connection: Connection, after: int) -> list[_Unit]:
         return cursor.execute(
             """
             SELECT d.id, d.name, s.time_zone,
-                coalesce(d.battery_installed_on, d.installed_on) AS battery_installed_on,
+                d.battery_installed_on, d.installed_on AS unit_installed_on,
+                d.identity ->> 'battery.date' AS battery_told,
+                d.identity ->> 'ups.mfr.date' AS made,
                 d.battery_chemistry, d.battery_life_years,
                 x.status_replace_battery AS replace_flag, x.ups_test_result AS test_result,
-                x.extra ->> 'ups.test.date' AS test_date, x.observed_at,
+                coalesce(x.extra ->> 'ups.test.date', d.identity ->> 'ups.test.date') AS test_date,
+                x.observed_at,
                 EXISTS (SELECT FROM ticket t WHERE t.device_id = d.id AND t.closed_at IS NULL
                     AND t.failure_mode = %s) AS has_ticket
             FROM device d
@@ -106,7 +113,7 @@ def _temperatures(
         FROM telemetry_1d t
         JOIN device d ON d.id = t.device_id
         WHERE t.device_id = ANY(%s)
-        AND t.bucket >= coalesce(d.battery_installed_on, d.installed_on)::timestamptz
+        AND t.bucket >= coalesce(d.battery_installed_on, d.installed_on, '-infinity')::timestamptz
         ORDER BY t.device_id, t.bucket
         """,
         ([unit.id for unit in units],),
@@ -148,7 +155,13 @@ def _compute(
     today = local_day(now, unit.time_zone)
     age = equivalent_age(
         temperatures,
-        unit.battery_installed_on,
+        installation_date(
+            unit.battery_installed_on,
+            told=unit.battery_told,
+            made=unit.made,
+            unit_installed_on=unit.unit_installed_on,
+            today=today,
+        ),
         today,
         chemistry=_CHEMISTRY[unit.battery_chemistry],
     )

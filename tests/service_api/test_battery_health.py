@@ -77,6 +77,18 @@ def test_a_unit_of_which_nothing_is_known_says_so(database, pool, world):
     assert health(pool) == [(date(2026, 3, 2), False, "unknown", None)]
 
 
+def test_the_date_that_a_card_tells_helps_where_nobody_entered_one(database, pool, world):
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute("SELECT set_config('ridethrough.scope', 'all', true)")
+        connection.execute(
+            "UPDATE device SET battery_installed_on = NULL, identity = jsonb_build_object("
+            "'battery.date', %s::text, 'ups.mfr.date', '2019-01-01')",
+            ((NOW.date() - timedelta(days=1_400)).isoformat(),),
+        )
+    compute_all(pool, NOW)
+    assert health(pool) == [(date(2026, 3, 2), False, "medium", "1.0")]
+
+
 @pytest.mark.parametrize(
     ("result", "told_on", "observed_at", "expected"),
     [
