@@ -87,6 +87,22 @@ class Card:
             gap_seconds=max(of_family.gap_seconds, self.manner.pause_seconds),
         )
 
+    def read_cleanly(self) -> bool:
+        """Note a poll without any trouble; return whether the card is asked otherwise now."""
+        self.clean += 1
+        return self.clean >= self.look_at and self.learn(Seen())
+
+    def read_with_care(self, seen: Seen | None, *, seconds: float, is_blip: bool) -> bool:
+        """Note a careful poll that brought something; return whether it is asked otherwise now.
+
+        `seconds` is what it took, `is_blip` that the card had been silent for a poll or two.
+        """
+        is_slow = seconds > self.manner.deadline_seconds * MOST_OF_DEADLINE
+        if seen is None and not is_slow and not is_blip:
+            return self.read_cleanly()
+        seen = seen or Seen()
+        return self.learn(replace(seen, slow=seen.slow or is_slow, seconds=seconds, blip=is_blip))
+
     def learn(self, seen: Seen) -> bool:
         """Learn from what polls showed; return whether it is asked otherwise from now on."""
         before = self.learned.to_json()

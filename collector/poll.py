@@ -17,14 +17,8 @@ from functools import partial
 
 from collector import readers
 from collector.arrival import Arrival, Offer
-from collector.polled import (
-    DeviceMisrecorded,
-    Meet,
-    PollCounters,
-    PolledDevice,
-    Read,
-    Tools,
-)
+from collector.poll_tools import DeviceMisrecorded, Meet, PollCounters, Read, Tools
+from collector.polled import PolledDevice
 from collector.probe import meet
 from collector.profile import profiles
 from collector.raw import ReadFailed

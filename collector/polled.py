@@ -6,28 +6,24 @@ When it is polled, and what becomes of the result, is `collector.poll`. How to a
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
-from typing import Protocol
 
-from collector.address import Address, SnmpAddress, parse_address
+from collector.address import Address, SnmpAddress
 from collector.arrival import Arrival
 from collector.blend import Disagreement, contradicted, disagreements, is_outgrown
-from collector.card import MOST_OF_DEADLINE, Card
+from collector.card import Card
 from collector.convert import Decoded, decode
-from collector.credentials import parse_credentials
 from collector.marks import decode_identity
-from collector.patience import Ground, Seen
+from collector.patience import Ground
 from collector.plan import Plan
-from collector.probe import Met
+from collector.poll_tools import DeviceMisrecorded, Tools, address_of
 from collector.raw import CardMemory, Failure, Habits, RawReply, RawValue, ReadFailed, Ref
 from collector.readers.snmp_quick import SettledCard, knocking, settled_card
 from collector.schedule import FAST_SECONDS, rhythm, wait_after
 from collector.store import KnownDevice
-from collector.turns import Turns
 from rules.facts import Identity, Reading, Rejection, Source, Value
 from rules.points import POINTS, Pace
 
@@ -54,68 +50,6 @@ _TRY_LONGER = 3.0  # each so many failures a silent card is given so many deadli
 _SLOW = frozenset(point.column for point in POINTS if point.pace is Pace.SLOW)
 _BAD_INPUT = frozenset({Failure.MALFORMED.value, Failure.AUTH.value, Failure.UNSUPPORTED.value})
 """Failures that are bad input rather than silence: they are quarantined once a streak."""
-
-
-class DeviceMisrecorded(Exception):
-    """A device's record cannot be used: its address is wrong or its credentials do not open."""
-
-
-class Read(Protocol):
-    """How a reader is called, see `collector.readers.read`."""
-
-    async def __call__(  # noqa: D102 - the class says it
-        self,
-        address: Address,
-        refs: Iterable[Ref],
-        *,
-        memory: CardMemory,
-        deadline: float,
-        habits: Habits | None,
-    ) -> RawReply: ...
-
-
-class Meet(Protocol):
-    """How a device is met for the first time, see `collector.probe.meet`."""
-
-    async def __call__(  # noqa: D102 - the class says it
-        self, address: Address, profile: str | None, *, memory: CardMemory
-    ) -> Met: ...
-
-
-class Lives(Protocol):
-    """How a card that says nothing to a community is asked whether it lives."""
-
-    async def __call__(self, address: SnmpAddress, *, seconds: float) -> bool: ...  # noqa: D102
-
-
-@dataclass(slots=True)
-class PollCounters:
-    """What polling did since it started, and how it stands, for metrics."""
-
-    polls: int = 0
-    readings: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    rejections: Counter[str] = field(default_factory=Counter)
-    skipped_ticks: int = 0
-    pokes: int = 0
-    queue_full: int = 0
-    dropped_at_stop: int = 0
-    devices: int = 0
-    in_flight: int = 0
-    unreachable: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What every device is polled with."""
-
-    read: Read
-    meet: Meet
-    unseal: Callable[[bytes], str]
-    now: Callable[[], datetime]
-    counters: PollCounters
-    lives: Lives | None = None
-    turns: Turns = field(default_factory=Turns)
 
 
 @dataclass(slots=True, eq=False)
@@ -243,7 +177,7 @@ class PolledDevice:
         if self.failures and not self.is_silent:
             return None
         try:
-            address = self.address or _address_of(self.device, tools)
+            address = self.address or address_of(self.device, tools)
         except DeviceMisrecorded:
             return None
         return knocking(address, _UPTIME, patience=self.deadline * _QUICK_PATIENCE)
@@ -254,9 +188,7 @@ class PolledDevice:
         self.oddities = 0
         if self.plan is None:
             raise RuntimeError("a settled card has been met")
-        card = self.card
-        card.clean += 1
-        if card.clean >= card.look_at and card.learn(Seen()):
+        if self.card.read_cleanly():
             self._ask_otherwise()
         return self._understood(tools, self.plan, values, None)
 
@@ -284,7 +216,7 @@ class PolledDevice:
         """
         tools.counters.polls += 1
         if self.address is None:
-            self.address, self.memory = _address_of(self.device, tools), CardMemory()
+            self.address, self.memory = address_of(self.device, tools), CardMemory()
             self._ask_otherwise()
             self._stand(tools, self.address)
         address = self.address
@@ -326,22 +258,34 @@ class PolledDevice:
         self.habits = None if self.plan is None else self.card.habits(self.plan.habits)
         self.settled = None
 
-    def _learn(self, seen: Seen | None, seconds: float, deadline: float, now: datetime) -> None:
-        """Learn what a careful poll showed of how the card wants to be asked."""
-        card = self.card
-        if isinstance(self.address, SnmpAddress) and self.address.version == "3" and self.memory:
-            card.note_engine(self.memory, now)
-        is_slow = seconds > deadline * MOST_OF_DEADLINE
+    def _settle(
+        self,
+        tools: Tools,
+        address: Address,
+        refs: tuple[Ref, ...],
+        reply: RawReply,
+        memory: CardMemory,
+    ) -> None:
+        """Note how to ask the quick way from now on; it makes no pauses and knows no turns."""
+        habits = self.habits
+        if habits is None or habits.gap_seconds or tools.turns.is_shared(self.endpoint or ""):
+            self.settled = None
+            return
+        self.settled = settled_card(
+            address,
+            refs,
+            reply,
+            memory=memory,
+            habits=habits,
+            patience=self.card.manner.deadline_seconds * _QUICK_PATIENCE,
+        )
+
+    def _learn(self, tools: Tools, memory: CardMemory, reply: RawReply, *, seconds: float) -> None:
+        """Learn from a careful poll, which took so long, how the card wants to be asked."""
+        if memory is self.memory and memory.engine_id is not None:
+            self.card.note_engine(memory, tools.now())
         is_blip = self.is_silent and 0 < self.failures <= SILENT_FAILURES
-        if seen is None and not is_slow and not is_blip:
-            card.clean += 1
-            is_otherwise = card.clean >= card.look_at and card.learn(Seen())
-        else:
-            seen = seen or Seen()
-            is_otherwise = card.learn(
-                replace(seen, slow=seen.slow or is_slow, seconds=seconds, blip=is_blip)
-            )
-        if is_otherwise:
+        if self.card.read_with_care(reply.seen, seconds=seconds, is_blip=is_blip):
             self._ask_otherwise()
 
     async def _poll(
@@ -385,17 +329,9 @@ class PolledDevice:
                 self.plan = None  # another unit or other firmware: met again on its next poll
             self.known_as = identity
         else:
-            self.settled = settled_card(
-                address,
-                refs,
-                reply,
-                memory=memory,
-                habits=habits,
-                patience=device.deadline_seconds * _QUICK_PATIENCE,
-            )
-            if habits.gap_seconds or tools.turns.is_shared(self.endpoint or ""):
-                self.settled = None  # the quick way makes no pauses and knows no turns
-        self._learn(reply.seen, loop.time() - now, self.card.manner.deadline_seconds, tools.now())
+            self._settle(tools, address, refs, reply, memory)
+        shares = _FULL_PATIENCE if is_full else 1.0
+        self._learn(tools, memory, reply, seconds=(loop.time() - now) / shares)
         return self._understood(tools, plan, values, identity)
 
     def _understood(
@@ -542,12 +478,3 @@ class PolledDevice:
     def _count_out(self, tools: Tools) -> None:
         if self.failures >= SILENT_FAILURES and not self.is_gone:
             tools.counters.unreachable -= 1
-
-
-def _address_of(device: KnownDevice, tools: Tools) -> Address:
-    try:
-        sealed = device.sealed_credentials
-        secret = None if sealed is None else parse_credentials(tools.unseal(sealed))
-        return parse_address(device.address, secret)
-    except ValueError as invalid:
-        raise DeviceMisrecorded(str(invalid)) from invalid

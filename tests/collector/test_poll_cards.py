@@ -8,7 +8,8 @@ import pytest
 
 from collector.patience import Seen
 from collector.poll import PollLoop
-from collector.polled import PollCounters, PolledDevice, Tools
+from collector.poll_tools import PollCounters, Tools
+from collector.polled import PolledDevice
 from collector.raw import Failure, ReadFailed
 from tests.collector.test_poll_loop import CHARGE, NORMAL, SOURCE, UPTIME, Fleet, device
 from tests.collector.virtual_time import START, run
