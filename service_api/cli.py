@@ -161,6 +161,9 @@ def _add_simulators(commands: "Commands") -> None:
     sim.add_argument(
         "--epoch", type=_instant, help="the instant that ages in the scenario count back from"
     )
+    sim.add_argument(
+        "--traps-to", type=_target, metavar="HOST:PORT", help="where SNMP cards send their traps"
+    )
     sim.add_argument("--csv", type=Path, help="also write the file for `devices import`")
     sim.set_defaults(command=_late("cli_tools", "sim"))
 
@@ -245,6 +248,13 @@ def _port(text: str) -> int:
 
 def _port_or_any(text: str) -> int:
     return 0 if text == "0" else _port(text)
+
+
+def _target(text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not (host and separator):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, as in 127.0.0.1:1162")
+    return host, _port(port)
 
 
 def _count(text: str) -> int:

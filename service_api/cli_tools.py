@@ -55,6 +55,7 @@ def sim(arguments: argparse.Namespace) -> None:
                 on_ready=ready,
                 mqtt_url=arguments.mqtt_url,
                 epoch=arguments.epoch,
+                traps_to=arguments.traps_to,
             )
         )
     except ScenarioInvalid as error:

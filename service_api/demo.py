@@ -87,6 +87,8 @@ def run(
             mqtt_version=3,
             host="127.0.0.1",
             port=port,
+            trap_host="127.0.0.1",
+            trap_port=_free_udp_port(),
             raw_days=RAW_DAYS,
         )
         state = _State(data_dir)
@@ -101,7 +103,13 @@ def run(
                 _first_start(ingest_pool, api_pool, fleet, state, now, say)
                 state.keep(epoch)
             fleet_alive, served = stack.enter_context(
-                _simulated(data_dir, devices, mqtt_url=broker.url, epoch=epoch)
+                _simulated(
+                    data_dir,
+                    devices,
+                    mqtt_url=broker.url,
+                    traps_to=f"{settings.trap_host}:{settings.trap_port}",
+                    epoch=epoch,
+                )
             )
             _register(api_pool, served, settings, now())
             with ingest_pool.connection() as connection:
@@ -230,7 +238,7 @@ def _first_start(
 
 @contextmanager
 def _simulated(
-    data_dir: Path, devices: int, *, mqtt_url: str, epoch: datetime
+    data_dir: Path, devices: int, *, mqtt_url: str, traps_to: str, epoch: datetime
 ) -> Iterator[tuple[Callable[[], bool], bytes]]:
     """Serve the units from a process of their own, as they would be somewhere else.
 
@@ -248,6 +256,7 @@ def _simulated(
             f"--devices={devices}",
             "--base-port=0",
             f"--epoch={epoch.isoformat()}",
+            f"--traps-to={traps_to}",
             f"--csv={listed}",
         ],
         stdout=subprocess.PIPE,
@@ -285,6 +294,12 @@ def _wait_until_answering(port: int, asked: threading.Event) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
+
+
+def _free_udp_port() -> int:
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _require_free(port: int) -> None:
