@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
 
 from collector.address import AddressInvalid, MqttAddress, parse_address
 from collector.readers import sparkplug
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 DISCOVERY = "config"
 """The last level of a topic by which Home Assistant discovers."""
 _MOST_LEVELS = 24
+_MOST_DESCRIBED_LEVELS = 7
 
 NodeKey = tuple[str, str]
 """Group and edge node of Sparkplug."""
@@ -130,6 +132,19 @@ class Directory:
             end = topic.rfind("/", 0, end)
             if end < 0:
                 return None
+        return None
+
+    def described_by(self, topic: str) -> KnownDevice | None:
+        """Return the device whose descriptions stand on a topic."""
+        levels = topic.split("/")
+        if not self.discovered or len(levels) > _MOST_DESCRIBED_LEVELS:
+            return None
+        # As many look-ups as the topic has ways to be written with wildcards, not one a device.
+        for wild in product((False, True), repeat=len(levels) - 1):
+            some = ["+" if is_wild else one for is_wild, one in zip(wild, levels, strict=False)]
+            device = self.discovered.get("/".join((*some, levels[-1])))
+            if device is not None:
+                return device
         return None
 
 

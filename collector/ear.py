@@ -2,8 +2,8 @@
 
 Here live the devices known, what is remembered of each between messages, and when a picture of
 one is due. What messages mean: `readers.mqtt` the product's own convention, `readers.published`
-families of one value or object a topic, `readers.sparkplug_node` Sparkplug B. The connection is
-`collector.listen`.
+families of one value or object a topic, `readers.discovery` which topics a described device has,
+`readers.sparkplug_node` Sparkplug B. The connection is `collector.listen`.
 """
 
 import heapq
@@ -12,15 +12,16 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from collector.arrival import Arrival
-from collector.directory import Directory, NodeKey, directory_of
+from collector.directory import DISCOVERY, Directory, NodeKey, directory_of
 from collector.family import Family, families
 from collector.listen import EarStopped, Say
 from collector.profile import profiles
-from collector.readers import published, sparkplug, sparkplug_node
+from collector.readers import discovery, published, sparkplug, sparkplug_node
+from collector.readers.discovery import Described, DescriptionInvalid
 from collector.readers.mqtt import ROOT, Message, Session, parse_topic, understand
 from collector.readers.published import Picture
 from collector.readers.sparkplug_node import Node, Unit
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 REBIRTH_AGAIN_SECONDS = 60.0
 """How rarely one edge node is asked for its birth."""
 SPARKPLUG = "sparkplug-b"
+DESCRIBED = "homeassistant"
 
 _REFRESH_SECONDS = 60.0
 _REFRESH_ON_MISS_SECONDS = 5.0
@@ -83,6 +85,9 @@ class DeviceEar:
         self._voices: dict[str, _Voice] = {}
         self._nodes: dict[NodeKey, Node] = {}
         self._asked_at: dict[NodeKey, float] = {}
+        self._described: dict[str, Described] = {}
+        self._described_topics: dict[str, list[str]] = {}
+        self._filters = self._directory.filters
         self._due: list[tuple[float, int, _Voice]] = []
         self._told: OrderedDict[str, float] = OrderedDict()
         self._stopping = threading.Event()
@@ -104,11 +109,12 @@ class DeviceEar:
 
     def filters(self) -> frozenset[str]:
         """Return what brings the devices' topics, those of the convention always."""
-        return self._directory.filters
+        return self._filters
 
     def qos(self, wanted: str) -> int:
         """Return 0 for topics that repeat what holds: kept by the broker, they would be lies."""
-        return 0 if wanted in self._directory.snapshots else 1
+        is_snapshot = wanted in self._directory.snapshots or wanted in self._described_topics
+        return 0 if is_snapshot else 1
 
     def hear(self, message: Message) -> Sequence[Arrival]:
         """Return what a message brings, nothing for a stranger's who was told of lately."""
@@ -119,6 +125,12 @@ class DeviceEar:
             self._device("")  # waits until it can be told who the devices are
         if topic.startswith(_SPARK):
             return self._of_sparkplug(message)
+        if topic in self._described_topics:
+            return self._of_described(message)
+        if topic.endswith(f"/{DISCOVERY}"):
+            described = self._directory.described_by(topic)
+            if described is not None:
+                return self._of_description(described, message)
         found = self._directory.root_of(topic)
         if found is None:
             return self._of_stranger(message, "unknown_topic", "no device publishes here")
@@ -239,6 +251,12 @@ class DeviceEar:
         if family is None:
             return ()
         arrivals = published.hear(family, voice.device, picture, path, message)
+        self._plan(voice)
+        return arrivals
+
+    def _plan(self, voice: _Voice) -> None:
+        """Note when the next picture of a device is due, if it was heard."""
+        picture = voice.picture
         if picture.heard_at is not None:
             now = time.monotonic()
             if voice.last is None:
@@ -251,7 +269,50 @@ class DeviceEar:
             if voice.due is None or due < voice.due:
                 voice.due = due
                 heapq.heappush(self._due, (due, id(voice), voice))
+
+    # Devices that are described
+
+    def _of_description(self, device: KnownDevice, message: Message) -> Sequence[Arrival]:
+        voice = self._voice(device)
+        family = voice.family = voice.family or families()[DESCRIBED]
+        described = self._described.setdefault(device.key, Described())
+        before = described.topics
+        try:
+            discovery.describe(described, family, message.topic, message.payload)
+        except DescriptionInvalid as invalid:
+            told = voice.picture.told
+            return published.refused(device, told, message, "bad_description", str(invalid))
+        voice.picture.values.update(described.identity)
+        if described.topics != before:
+            with self._loading:
+                self._follow(self._directory)
+        return ()
+
+    def _of_described(self, message: Message) -> Sequence[Arrival]:
+        arrivals: list[Arrival] = []
+        for key in self._described_topics[message.topic]:
+            device, described = self._directory.by_key.get(key), self._described.get(key)
+            if device is None or described is None:
+                continue
+            voice = self._voice(device)
+            voice.family = voice.family or families()[DESCRIBED]
+            leaves = discovery.values(described, message.topic, message.payload)
+            arrivals += published.take(
+                voice.family, device, voice.picture, message.topic, leaves, message
+            )
+            self._plan(voice)
         return arrivals
+
+    def _follow(self, directory: Directory) -> None:
+        """Want the topics that the devices' descriptions name, beside the directory's own."""
+        topics: dict[str, list[str]] = {}
+        for key, described in tuple(self._described.items()):
+            for topic in described.topics if key in directory.by_key else ():
+                topics.setdefault(topic, []).append(key)
+        self._described_topics = topics
+        filters = directory.filters | topics.keys()
+        if filters != self._filters:  # else the same object: nothing to subscribe anew
+            self._filters = filters
 
     # Strangers and devices
 
@@ -301,15 +362,14 @@ class DeviceEar:
                 self._load_failed = True
                 return False
             self._tell_unusable(directory)
-            if directory.filters == self._directory.filters:
-                filters = self._directory.filters  # the same object: nothing to subscribe anew
-                directory = replace(directory, filters=filters)
+            self._follow(directory)
             self._directory, self._has_loaded, self._load_failed = directory, True, False
             self._refresh_at = now + _REFRESH_SECONDS
             self._refresh_on_miss_at = now + _REFRESH_ON_MISS_SECONDS
         # What is remembered of a device goes with it; the network thread may add some meanwhile.
         _forget(self._sessions, directory.by_key)
         _forget(self._voices, directory.by_key)
+        _forget(self._described, directory.by_key)
         _forget(self._nodes, directory.nodes)
         _forget(self._asked_at, directory.nodes)
         return True
@@ -333,7 +393,7 @@ def recognized(path: str, message: Message) -> Family | None:
 
 def _family_named(device: KnownDevice) -> Family | None:
     family = families().get(device.profile or "")
-    return family if family is not None and family.block.shape == "values" else None
+    return family if family is not None and family.block.shape != "sparkplug" else None
 
 
 _K = TypeVar("_K")

@@ -19,16 +19,18 @@ from paho.mqtt.reasoncodes import ReasonCode
 from collector.address import MqttAddress
 from collector.arrival import Arrival
 from collector.directory import Discovered, Root, Spark, TopicUnusable, Where, where_of
-from collector.ear import SPARKPLUG, recognized
+from collector.ear import DESCRIBED, SPARKPLUG, recognized
 from collector.family import Family, families
 from collector.probe import ProbeResult
 from collector.raw import Failure, ReadFailed
-from collector.readers import published, sparkplug, sparkplug_node
+from collector.readers import discovery, published, sparkplug, sparkplug_node
+from collector.readers.discovery import Described, DescriptionInvalid
 from collector.readers.mqtt import ROOT, Message, Session, parse_topic, understand
 from collector.readers.published import Picture
 from collector.readers.sparkplug_node import Node, Unit
 from collector.store import KnownDevice
 from rules.facts import Identity, Value
+from rules.plausibility import believed
 from rules.plausibility import believed
 from rules.points import BY_COLUMN
 
@@ -81,7 +83,7 @@ async def overhear(
     heard: asyncio.Queue[Message | ReadFailed] = asyncio.Queue()
     client = listening(address, loop, heard, now, tls)
     try:
-        return await _first_unit(_Crowd(address, profile), heard, loop.time() + deadline)
+        return await _first_unit(_Crowd(address, profile), client, heard, loop.time() + deadline)
     finally:
         client.disconnect()
         client.loop_stop()
@@ -145,7 +147,10 @@ def listening(
 
 
 async def _first_unit(
-    crowd: "_Crowd", heard: "asyncio.Queue[Message | ReadFailed]", ends_at: float
+    crowd: "_Crowd",
+    client: mqtt.Client,
+    heard: "asyncio.Queue[Message | ReadFailed]",
+    ends_at: float,
 ) -> ProbeResult:
     """Follow the units heard until one has said a reading, and a moment longer."""
     loop = asyncio.get_running_loop()
@@ -159,11 +164,13 @@ async def _first_unit(
             raise item
         if crowd.hear(item):
             ends_at = min(ends_at, loop.time() + _MORE_SECONDS)
+        while crowd.wanted:
+            client.subscribe(crowd.wanted.pop())
     return crowd.result()
 
 
 class _Crowd:
-    """The units that are heard below one address."""
+    """The units that are heard below one address; `wanted` are topics to subscribe to next."""
 
     def __init__(self, address: MqttAddress, profile: str | None) -> None:
         self._address = address
@@ -172,6 +179,8 @@ class _Crowd:
         self._nodes: dict[str, Node] = {}
         self._problems: list[str] = []
         self._unplaced: list[Message] = []
+        self._described = Described()
+        self.wanted: set[str] = set()
         self._placed = 0
         self._where: Where | None = None
         with contextlib.suppress(TopicUnusable):
@@ -185,6 +194,8 @@ class _Crowd:
             unit = self._of_convention(message)
         elif topic.startswith(f"{sparkplug.NAMESPACE}/"):
             unit = self._of_sparkplug(message)
+        elif isinstance(self._where, Discovered):
+            unit = self._of_description(message)
         else:
             unit = self._of_family(message)
         if unit is None:
@@ -281,6 +292,29 @@ class _Crowd:
         unit.take(published.reading(unit.family, device, unit.picture))
         return unit
 
+    def _of_description(self, message: Message) -> _Heard | None:
+        family = self._named or families()[DESCRIBED]
+        described, topic = self._described, message.topic
+        shown = f"{topic} describes it to Home Assistant"
+        unit = self._unit(self._address.topic, family.name, shown)
+        if unit is None:
+            return None
+        device = _stranger(self._address.topic, self._address)
+        if topic in described.topics:
+            leaves = discovery.values(described, topic, message.payload)
+            live = replace(message, is_retained=False)
+            unit.take(published.take(family, device, unit.picture, topic, leaves, live))
+            unit.take(published.reading(family, device, unit.picture))
+            return unit
+        before = described.topics
+        try:
+            discovery.describe(described, family, topic, message.payload)
+        except DescriptionInvalid as invalid:
+            unit.problems.append(f"{topic[:200]}: {invalid}")
+        unit.picture.values.update(described.identity)
+        self.wanted |= described.topics - before
+        return unit
+
     def _rooted(self, message: Message) -> tuple[str, str, Family | None] | None:
         """Return the root of the unit, the path below it, and its family if the path shows it."""
         topic = message.topic
@@ -290,8 +324,6 @@ class _Crowd:
                 return None
             path = topic[len(place.topic) + 1 :]
             return place.topic, path, self._named or recognized(path, message)
-        if isinstance(place, Discovered):
-            return None
         for family in (self._named,) if self._named else families().values():
             root = family.root_of(topic)
             if root is None or family.block.shape != "values":

@@ -77,32 +77,49 @@ def hear(
     That is the end of a session, what is refused, and the picture as it was when a flag changes
     again that has changed since the last reading: no change is lost.
     """
-    arrivals: list[Arrival] = []
     known = picture.topics.get(path)
     fault = _fault(picture, message, is_new=known is None)
     if fault is not None:
         return refused(device, picture.told, message, *fault)
-    digest = hash(message.payload)
-    if known is None or known[0] != digest:
-        try:
-            leaves = _leaves(path, message.payload)
-        except DocumentInvalid as invalid:
-            return refused(device, picture.told, message, "bad_json", str(invalid))
-        taken: list[str] = []
-        for leaf, value in leaves.items():
-            says = family.availability(str(leaf))
-            if says is None:
-                arrivals += _taken(family, device, picture, leaf, value, taken)
-            elif (lives := _lives(value, says.online, says.offline)) is not None:
-                arrivals += [] if lives else _ended(device, picture, message)
-                picture.is_live = lives
-        picture.topics[path] = (digest, tuple(taken))
+    if known is not None and known[0] == hash(message.payload):
+        _heard(picture, path, message)
+        return []
+    try:
+        leaves = _leaves(path, message.payload)
+    except DocumentInvalid as invalid:
+        return refused(device, picture.told, message, "bad_json", str(invalid))
+    return take(family, device, picture, path, leaves, message)
+
+
+def take(
+    family: Family,
+    device: KnownDevice,
+    picture: Picture,
+    path: str,
+    leaves: Mapping[Ref, RawValue],
+    message: Message,
+) -> list[Arrival]:
+    """Take a message's values into the picture, by their paths; returns what must not wait."""
+    arrivals: list[Arrival] = []
+    taken: list[str] = []
+    for leaf, value in leaves.items():
+        says = family.availability(str(leaf))
+        if says is None:
+            arrivals += _taken(family, device, picture, leaf, value, taken)
+        elif (lives := _lives(value, says.online, says.offline)) is not None:
+            arrivals += [] if lives else _ended(device, picture, message)
+            picture.is_live = lives
+    picture.topics[path] = (hash(message.payload), tuple(taken))
+    _heard(picture, path, message)
+    return arrivals
+
+
+def _heard(picture: Picture, path: str, message: Message) -> None:
     if picture.topics[path][1]:
         picture.heard.add(path)
         if not message.is_retained or picture.is_live:
             picture.heard_at = message.received_at
             picture.is_offline = False
-    return arrivals
 
 
 def _fault(picture: Picture, message: Message, *, is_new: bool) -> tuple[str, str] | None:
