@@ -247,3 +247,26 @@ def test_a_unit_that_reports_only_changes_is_judged_by_its_newest_values(service
         service.clock.advance(30)
         service.tell(ups, valid=None, battery_voltage=820.0)
     assert [row[3] for row in doubts(service)] == ["open"]
+
+
+def test_a_value_beyond_its_range_is_doubted_and_brought_back_by_a_correction(
+    service, database, ups
+):
+    """Conversion refuses 2302 V and keeps it aside; in tenths it is right."""
+
+    def poll() -> None:
+        service.clock.advance(30)
+        refused = {"doubtful.input_voltage": 2302.0}
+        points = {c: value for c, value in SOUND.items() if c != "input_voltage"}
+        service.ingest.store([service.arrive(ups, points, valid=90, extra=refused)])
+
+    for _ in range(4):
+        poll()
+    assert doubts(service) == [("input.voltage", "range", 2302.0, "open")]
+    assert service.one("SELECT proposal->'factor' FROM doubt") == 0.1
+    decide(database, device_id=ups, action="convert", factor=0.1, point="input.voltage")
+    poll()
+    assert state_of(service, "input_voltage") == pytest.approx(230.2)
+    for _ in range(10):
+        poll()
+    assert [row[3] for row in doubts(service)] == ["ended"]
