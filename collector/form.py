@@ -144,6 +144,7 @@ class Number(Place):
     only: Literal["single", "three"] | None = None
     single: str | None = None
     direction: Literal["given", "by_state"] = "given"
+    generation: int = Field(0, ge=0)
     stride: int | None = Field(None, gt=0)
     pace: Literal["fast", "slow"] | None = None
     codes: dict[int, float] = Field({}, strict=False)

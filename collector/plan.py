@@ -10,8 +10,8 @@ from functools import lru_cache
 from math import inf
 from typing import NamedTuple
 
+from collector.extend import absolute
 from collector.form import AlarmTable, Mark, Number, Place, Profile, State, expand, without_context
-from collector.profile import absolute
 from collector.raw import Habits, RawValue, Ref, Registers, Walk
 from rules.facts import Rejection, Value
 from rules.points import BY_NAME, Pace, column_of
@@ -179,14 +179,15 @@ def _plan_for(
     numbers: list[NumberStep] = []
     compared: list[NumberStep] = []
     paces: dict[Ref, Pace] = {}
-    for name, entries in profile.points.items():
-        for entry in entries:
-            for step in _number_steps(profile, phases, name, entry, cells):
-                if step.ref in checks:
-                    compared.append(step)
-                elif step.ref not in skip:
-                    numbers.append(step)
-                    _note(paces, step.ref, _pace(entry, step.name))
+    entries = [(name, entry) for name, listed in profile.points.items() for entry in listed]
+    # Two names may be one point on a unit with one line, so the family's own places go first.
+    for name, entry in sorted(entries, key=lambda each: each[1].generation):
+        for step in _number_steps(profile, phases, name, entry, cells):
+            if step.ref in checks:
+                compared.append(step)
+            elif step.ref not in skip:
+                numbers.append(step)
+                _note(paces, step.ref, _pace(entry, step.name))
     states = tuple(
         step for step in (_state_step(profile, state) for state in profile.states)
         if step.ref not in skip

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from collector.extend import INHERITED, laid_over, unknown_refusal
 from collector.form import EXTRA_POINTS, Profile, State, expand, kind_of, without_context
 from collector.topics_check import topics_faults
 from rules.points import BY_NAME, CHARGER_STATES, TEST_RESULTS, Kind
@@ -114,10 +115,10 @@ def _examine(path: Path) -> tuple[Profile | None, list[Problem]]:
     problems = list(file.problems)
     if file.data is None:
         return None, problems
-    data, parent_fault = _extended(file.data, path)
-    if parent_fault:
-        line = _line(file.node, ("extends",))
-        return None, [*problems, Problem(line, parent_fault, "name a shipped profile")]
+    data, fault = _extended(file.data, path)
+    if fault is not None:
+        where, message, cure = fault
+        return None, [*problems, Problem(_line(file.node, where), message, cure)]
     profile = None
     try:
         profile = Profile.model_validate(data)
@@ -130,14 +131,8 @@ def _examine(path: Path) -> tuple[Profile | None, list[Problem]]:
     return profile, sorted(dict.fromkeys(problems), key=lambda problem: problem.line)
 
 
-def _extended(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], str | None]:
-    """Lay the file over the profile it extends.
-
-    1. A point is read from the file's own places first, then from the inherited ones; the word
-       `inherited` in a list of places stands for those, where they are the better ones.
-    2. A place of the file replaces the inherited one at the same object identifier.
-    3. Points that the file names in `without` are not inherited.
-    """
+def _extended(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], _Fault | None]:
+    """Lay the file over the profile that it extends, see `collector.extend`."""
     parent_name = data.get("extends")
     if parent_name is None:
         return data, None
@@ -145,80 +140,10 @@ def _extended(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], str | N
     shipped = Path(str(files("collector") / "profiles" / f"{parent_name}.yaml"))
     source = here if here.is_file() else shipped
     if not source.is_file() or source == path:
-        return data, f"extends {parent_name!r}, which is no profile"
+        fault = f"extends {parent_name!r}, which is no profile"
+        return data, (("extends",), fault, "name a shipped profile")
     parent = load_profile(source).model_dump(by_alias=True, exclude_unset=True)
-    _absolute(parent, parent.pop("base", None))
-    merged = {**parent, **data}
-    base = data.get("base") if isinstance(data.get("base"), str) else None
-    without = data.get("without")
-    refused = set(map(str, without)) if isinstance(without, list) else set()
-    inherited = {
-        key: value for key, value in parent.get("points", {}).items() if key not in refused
-    }
-    for key in ("points", "identity", "phases"):
-        given = inherited if key == "points" else parent.get(key, {})
-        if isinstance(data.get(key, {}), dict):
-            merged[key] = _both(data.get(key, {}), given, base)
-    if "alarms" in data:
-        merged["alarms"] = [*_as_list(data["alarms"]), *_as_list(parent.get("alarms", []))]
-    if isinstance(data.get("states"), list):
-        merged["states"] = [
-            *data["states"],
-            *_not_in(parent.get("states", []), data["states"], base),
-        ]
-    merged["identify"] = data.get("identify", {})
-    return merged, None
-
-
-def _as_list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _both(own: dict[str, Any], inherited: dict[str, Any], base: str | None) -> dict[str, Any]:
-    """Merge places by name: the file's own first, the inherited ones as fallbacks."""
-    both = dict(own)
-    for name, places in inherited.items():
-        mine = both.get(name)
-        if isinstance(mine, dict) and isinstance(places, dict) and "oid" not in mine:
-            both[name] = _both(mine, places, base)
-        elif mine is None:
-            both[name] = places
-        else:
-            listed = mine if isinstance(mine, list) else [mine]
-            others = _not_in(places if isinstance(places, list) else [places], listed, base)
-            at = listed.index("inherited") if "inherited" in listed else len(listed)
-            both[name] = [*listed[:at], *others, *listed[at + 1 :]]
-    return both
-
-
-def _not_in(places: list[Any], own: list[Any], base: str | None) -> list[Any]:
-    """Return the inherited places whose object identifier the file does not read itself."""
-    oids = {
-        absolute(entry["oid"], base)
-        for entry in own
-        if isinstance(entry, dict) and isinstance(entry.get("oid"), str)
-    }
-    return [entry for entry in places if not (isinstance(entry, dict) and entry.get("oid") in oids)]
-
-
-def _absolute(part: object, base: str | None) -> None:
-    """Make every relative OID in a dumped profile absolute, in place."""
-    if isinstance(part, dict):
-        for key, value in part.items():
-            if key in ("oid", "column", "count") and isinstance(value, str):
-                part[key] = absolute(value, base)
-            elif key == "column" and isinstance(value, list):
-                part[key] = [absolute(column, base) for column in value]
-            else:
-                _absolute(value, base)
-    elif isinstance(part, list):
-        for item in part:
-            _absolute(item, base)
-
-
-def absolute(oid: str, base: str | None) -> str:
-    """Return the full OID of one that may be relative to the profile's base."""
-    return oid if oid.startswith("1.3.6.") or base is None else f"{base}.{oid}"
+    return laid_over(data, parent), unknown_refusal(data, parent)
 
 
 def _doubled_keys(node: yaml.Node) -> Iterator[Problem]:
@@ -260,6 +185,9 @@ def _explained(node: yaml.Node | None, error: Mapping[str, Any]) -> Problem:
         return Problem(_line(node, where), f"unknown key {last!r}", "see docs on profiles")
     if error["type"] == "missing":
         return Problem(_line(node, where), f"{last!r} is missing", f"add `{last}:`")
+    if error["input"] == INHERITED:
+        message = f"there is nothing {INHERITED} for {where[1]!r}"
+        return Problem(_line(node, where), message, "leave the word out")
     message = str(error["msg"]).removeprefix("Value error, ")
     # YAML takes two arcs for a decimal fraction.
     cure = "put it in quotes" if last == "oid" and isinstance(error["input"], float) else ""

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from collector.address import SnmpAddress
+from collector.extend import absolute
 from collector.form import Place, Profile, Row
 from collector.plan import in_rows, ref_of
-from collector.profile import absolute
 from collector.raw import CardMemory, RawValue, ReadFailed, Ref
 from collector.readers import snmp
 from collector.values import read_text

@@ -10,9 +10,9 @@ from datetime import datetime
 from pyasn1.codec.ber import encoder
 from pysnmp.proto.api import v1, v2c
 
+from collector.extend import absolute
 from collector.form import Profile
 from collector.plan import key_of
-from collector.profile import absolute
 from device_sims.wire import Wire
 from rules.facts import Value
 
@@ -58,7 +58,6 @@ def raised(points: Mapping[str, Value]) -> frozenset[str]:
 
 def notifications(profile: Profile, flag: str, *, is_up: bool) -> Iterator[Notification]:
     """Yield what a card of this family sends when a flag, keyed by column, goes up or down."""
-    table = profile.alarms
     for prefix, traps in profile.traps.items():
         zero = "" if prefix in _WITHOUT_ZERO else ".0"
         for arc, trap in traps.items():
@@ -69,13 +68,19 @@ def notifications(profile: Profile, flag: str, *, is_up: bool) -> Iterator[Notif
                 if key_of(trap.flag) == flag:
                     yield oid, {}
                     return
-            elif table is not None:
-                for rows, codes in table.codes.items():
-                    for code, flags in codes.items():
-                        if flag in map(key_of, flags):
-                            column = absolute(table.column, profile.base)
-                            yield oid, {f"{column}.1": f"{rows}.{code}"}
-                            return
+            elif (row := _row_of(profile, flag)) is not None:
+                yield oid, row
+                return
+
+
+def _row_of(profile: Profile, flag: str) -> dict[str, str] | None:
+    """Return the row of an alarm table that a flag puts there, by the object that names it."""
+    for table in profile.alarms:
+        for prefix, codes in table.codes.items():
+            for code, flags in codes.items():
+                if flag in map(key_of, flags):
+                    return {f"{absolute(table.column, profile.base)}.1": f"{prefix}.{code}"}
+    return None
 
 
 def _version_2(told: Notification, uptime: int) -> bytes:

@@ -124,6 +124,55 @@ points:
     assert plan.alarms
 
 
+OVER = """\
+name: over
+title: {en: Over, zh: 上层}
+protocol: snmp
+base: 1.3.6.1.4.1.99999.1
+extends: rfc1628
+"""
+STANDARD = "1.3.6.1.2.1.33.1"
+OWN = "1.3.6.1.4.1.99999.1"
+
+
+def places(path, key):
+    return [step.ref for step in plan_for(load_profile(path)).numbers if step.key == key]
+
+
+def test_the_word_inherited_puts_the_better_place_first(written):
+    path = written(OVER + "points:\n  battery.charge: [inherited, {oid: 1.7.0}]\n", "over")
+    assert places(path, "battery_charge") == [f"{STANDARD}.2.4.0", f"{OWN}.1.7.0"]
+
+
+def test_what_a_profile_is_without_is_not_inherited(written):
+    path = written(OVER + "without: [battery.charge]\n", "over")
+    assert places(path, "battery_charge") == []
+    path = written(OVER + "without: [battery.charg]\n", "over")
+    (problem,) = check(path)
+    assert problem.line == 6
+    assert "battery.charg" in problem.message
+
+
+def test_there_must_be_something_to_inherit(written):
+    path = written(OVER + "points:\n  output.energy: [inherited, {oid: 1.7.0}]\n", "over")
+    (problem,) = check(path)
+    assert (problem.line, problem.cure) == (7, "leave the word out")
+
+
+def test_a_place_replaces_the_inherited_one_at_the_same_object(written):
+    text = f"points:\n  battery.charge: {{oid: {STANDARD}.2.4.0, divide: 10}}\n"
+    path = written(OVER + text, "over")
+    (step,) = [s for s in plan_for(load_profile(path)).numbers if s.key == "battery_charge"]
+    assert step.divide == 10
+
+
+def test_an_own_place_stands_before_inherited_ones_of_a_line(written):
+    # On a unit with one line, the load of the line is that of the unit.
+    text = "points:\n  ups.{L}.load: {oid: '1.{n}', only: three}\n  ups.load: {oid: 1.7.0}\n"
+    path = written(OVER + text, "over")
+    assert places(path, "ups_load") == [f"{OWN}.1.7.0", f"{STANDARD}.4.4.1.5.1"]
+
+
 def test_a_single_phase_unit_drops_the_context():
     profile = profiles()["rfc1628"]
     one, three = plan_for(profile, 1), plan_for(profile, 3)
