@@ -12,9 +12,8 @@ from gufo.snmp import SnmpAuthError, SnmpError
 
 from collector.address import SnmpAddress
 from collector.patience import MODEST_OBJECTS
-from collector.raw import CardMemory, Failure, Habits, RawReply, RawValue, ReadFailed, Ref, Scalar
-from collector.readers.resolve import RESOLVER, is_numeric
-from collector.readers.snmp_kept import ask_kept
+from collector.raw import CardMemory, Failure, Habits, RawReply, ReadFailed, Ref, Scalar
+from collector.readers.resolve import RESOLVER
 from collector.readers.snmp_poll import OBJECT_ID, Poll, refused
 from collector.readers.snmp_session import (
     Garbled,
@@ -44,8 +43,11 @@ async def read(
     """
     began_at = asyncio.get_running_loop().time()
     refs, habits = tuple(refs), habits or Habits()
-    if memory.settled == refs:
-        values = await _settled(address, refs, memory, habits, deadline)
+    if memory.settled == refs and not habits.gap_seconds:
+        size = memory.request_size or min(habits.varbinds, MODEST_OBJECTS)
+        values = await ask_settled(
+            address, refs, size=size, deadline=deadline, patience=_patience(deadline)
+        )
         if values is not None:
             return RawReply(values)
         memory.settled = None
@@ -61,26 +63,6 @@ async def read(
 
 def _patience(deadline: float) -> float:
     return min(deadline * _PATIENCE, _LONGEST_PATIENCE_SECONDS)
-
-
-async def _settled(
-    address: SnmpAddress,
-    refs: tuple[Ref, ...],
-    memory: CardMemory,
-    habits: Habits,
-    deadline: float,
-) -> dict[Ref, RawValue] | None:
-    """Ask a card the quick way, None when that cannot be or brings less than everything."""
-    size = memory.request_size or min(habits.varbinds, MODEST_OBJECTS)
-    if address.version == "3":
-        return await ask_kept(
-            address, refs, size=size, deadline=deadline, patience=_patience(deadline)
-        )
-    if not is_numeric(address.host):
-        return None
-    return await ask_settled(
-        address, refs, size=size, deadline=deadline, patience=_patience(deadline)
-    )
 
 
 async def _run(

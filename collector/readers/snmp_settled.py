@@ -1,21 +1,20 @@
-"""The quick way to ask a card that is settled: one that answered everything the last time.
+"""The short way to ask a card that is settled: one that answered everything the last time.
 
-It is asked the same again, without the precautions of `collector.readers.snmp`, which cost more
-than the question itself. Whatever is not as it was is left to that reader. Not for version 3,
-whose session begins with a question of its own.
+It is asked the same again, without the precautions of `collector.readers.snmp`, to which whatever
+is not as it was is left: a restarted card, another engine, a value that is gone. Of version 3 only
+through a session that was kept. A fleet of versions 1 and 2c has `collector.readers.snmp_quick`.
 """
 
 import asyncio
 from functools import lru_cache
 from typing import NamedTuple
 
-from gufo.snmp import SnmpError, SnmpVersion
-from gufo.snmp.aio import SnmpSession
+from gufo.snmp import SnmpAuthError, SnmpError
 
 from collector.address import SnmpAddress
 from collector.raw import RawValue, Ref, Walk
-
-_VERSIONS = {"1": SnmpVersion.v1, "2c": SnmpVersion.v2c}
+from collector.readers.resolve import RESOLVER
+from collector.readers.snmp_session import KEPT, Garbled, ReportHeard, Session, is_panic
 
 
 class _Question(NamedTuple):
@@ -29,52 +28,63 @@ class _Question(NamedTuple):
 async def ask_settled(
     address: SnmpAddress, refs: tuple[Ref, ...], *, size: int, deadline: float, patience: float
 ) -> dict[Ref, RawValue] | None:
-    """Ask a numeric host for references; return all their values, None unless all came.
+    """Ask for references; return all their values, None unless all came.
 
     `size` bounds the objects of a request, `patience` its seconds. A table is not read: it is empty
     as its counter says, or the answer is None.
     """
+    session = _session(address)
+    if session is None:
+        return None
     question = _question(refs, size)
     values: dict[Ref, RawValue] = {}
     try:
-        # For one request too: its own patience begins anew with each answer to something else.
         async with asyncio.timeout(deadline):
-            session = SnmpSession(
-                address.host,
-                port=address.port,
-                community=address.credentials.user,
-                version=_VERSIONS[address.version],
-                timeout=patience,
-                allow_bulk=False,
-            )
             for oids in question.requests:
-                got = await session.get_many(oids)
-                if not all(map(got.__contains__, oids)):
-                    return None
-                values.update(got)
-    except (TimeoutError, SnmpError, OSError):
+                values.update(await session.get_many(oids, patience))
+    except (ReportHeard, SnmpAuthError):
+        # A card that restarted tells its time in the report: the session goes on from there.
+        _keep(address, session)
         return None
+    except (TimeoutError, SnmpError, OSError, Garbled):
+        return None  # what was kept may belong to another unit: begun anew
     except BaseException as panic:
         if not is_panic(panic):
             raise
         return None
+    _keep(address, session)
+    return values if _is_whole(question, values) else None
+
+
+def _is_whole(question: _Question, values: dict[Ref, RawValue]) -> bool:
+    """Tell whether everything came; empty tables are put in, what was asked for them taken out."""
+    if not all(oid in values for oids in question.requests for oid in oids):
+        return False
     for walk in question.walks:
         if walk.counter is None or values[walk.counter] != 0:
-            return None
+            return False
         values[walk] = ()
     for counter in question.counters:
         del values[counter]
-    return values
+    return True
 
 
-def is_panic(error: BaseException) -> bool:
-    """Tell whether the decoder, written in Rust, gave up on a malformed datagram.
+def _session(address: SnmpAddress) -> Session | None:
+    """Return a session that can be asked at once: nobody has to be asked for anything before."""
+    host = RESOLVER.known(address.host)
+    if host is None:
+        return None
+    if address.version == "3":
+        return KEPT.take(address, host)
+    try:
+        return Session(address, host)
+    except OSError:
+        return None
 
-    It panics, which is no Exception and has no name that could be imported, or says so by a plain
-    RuntimeError instead of an SnmpError.
-    """
-    name = type(error).__name__
-    return name == "PanicException" or (name == "RuntimeError" and "PySnmp" in str(error))
+
+def _keep(address: SnmpAddress, session: Session) -> None:
+    if address.version == "3":
+        KEPT.keep(address, session)
 
 
 @lru_cache(maxsize=4096)
