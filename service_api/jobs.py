@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from psycopg_pool import ConnectionPool
 
 from collector.card_store import note_cloned_engines
+from collector.frozen import find_frozen
 from collector.partitions import make_ahead
 from collector.rollup import roll_up
 from service_api import battery_health
@@ -24,6 +25,7 @@ def jobs(settings: Settings) -> Mapping[str, Job]:
     every = (
         Job("rollup", timedelta(minutes=1), _roll_up),
         Job("partitions", timedelta(hours=1), _make_ahead),
+        Job("frozen", timedelta(hours=1), _find_frozen, after=timedelta(minutes=20)),
         Job("cards", timedelta(hours=1), _note_cloned_engines),
         Job("retention", timedelta(days=1), drop, after=timedelta(hours=19)),
         Job("maintenance", timedelta(days=1), planning.plan_all, after=timedelta(hours=18)),
@@ -40,6 +42,12 @@ def _roll_up(pool: ConnectionPool, now: datetime) -> str:
         total += done
         if not done:
             return f"{total} buckets" if total else ""
+
+
+def _find_frozen(pool: ConnectionPool, now: datetime) -> str:
+    with pool.connection() as connection:
+        found = find_frozen(connection, now)
+    return f"{found.raised} units frozen, {found.ended} move again" if any(found) else ""
 
 
 def _make_ahead(pool: ConnectionPool, now: datetime) -> str:
