@@ -108,17 +108,16 @@ class Family:
 
     def _spot(self, path: str) -> Spot:
         block = self.block
-        for beginning in block.drop:
-            if path.startswith(beginning):
-                path = path[len(beginning) :]
-                break
         for ending in block.endings:
             if path.endswith(ending):
                 path = path[: -len(ending)]
                 break
-        ref = path
-        if block.names is not None:
-            ref = point_named(path, self.names) or path.replace("/", ".")
+        shorter = [path[len(one) :] for one in block.drop if path.startswith(one)]
+        if block.names is None:
+            ref = shorter[0] if shorter else path
+        else:
+            named = (point_named(one, self.names) for one in (*shorter, path))
+            ref = next(filter(None, named), (*shorter, path)[0].replace("/", "."))
         kind = kind_of(ref) if block.names is not None else None
         flags = {word.lower(): tuple(up) for word, up in block.flags.get(ref, {}).items()}
         return Spot(

@@ -29,6 +29,23 @@ class Availability(_Strict):
     offline: str
 
 
+class Written(_Strict):
+    """How a simulated device of the family publishes; `root` holds {key}, its name there.
+
+    `number`, `text` and `flag` are the topic below the root of a point, with {path}, {name},
+    {slashes} or {underscores} for its name; what follows a `#` is its key in a JSON object there.
+    Flags without `flag` are told as words of the text `status`. `objects` are levels after which
+    a path becomes keys of a JSON object.
+    """
+
+    root: str = Field(pattern=r"\{key\}")
+    number: str = "{path}"
+    text: str = "{path}"
+    flag: str | None = None
+    status: str | None = None
+    objects: list[str] = []
+
+
 class TopicsBlock(_Strict):
     """How the values stand in topics below a root, one root a device.
 
@@ -40,7 +57,8 @@ class TopicsBlock(_Strict):
     `recognized_by`, one of these patterns must also match a path below it (`re.search`).
 
     1. `numbered` are paths whose next level names one of several alike: it becomes 1, 2, ….
-    2. `drop` are beginnings that paths lose, the first that fits; `endings` likewise.
+    2. `endings` are what paths lose at their end, `drop` at their beginning, the first that fits;
+       where names are told, the first without which it is one.
     3. With `names`, a path that spells the name of a point is that point, however it separates or
        capitalizes words; `names` adds other spellings. Without, points name their `path`.
     4. `codes` turns texts into the numbers that other firmware sends; `bits` turns a text of
@@ -50,7 +68,8 @@ class TopicsBlock(_Strict):
     6. `scale` multiplies numbers, by the point's name or path; `units` in metadata do so too.
 
     `availability` is where the family says that it lives. While it does, values are believed until
-    replaced; else for `silence_seconds`, by default three times the device's interval.
+    replaced; else for `silence_seconds`, by default three times the device's interval. `written`
+    is for simulated devices.
     """
 
     shape: Literal["values", "sparkplug", "discovery"] = "values"
@@ -67,6 +86,7 @@ class TopicsBlock(_Strict):
     texts: dict[str, dict[str, str]] = {}
     scale: dict[str, float] = {}
     availability: Annotated[list[Availability], BeforeValidator(_listed)] = []
+    written: Written | None = None
     silence_seconds: float | None = Field(None, gt=0, le=7 * 86_400)
 
     @model_validator(mode="after")

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from collector.profile import profiles
 from device_sims.models import HARDWARE
+from device_sims.mqtt_voices import address_topic
 from device_sims.scenario import Cycle, Name, Scenario, Site, Unit
 from device_sims.spec import BatterySpec, LoadSpec, RoomSpec, UpsSpec
 
@@ -68,7 +70,7 @@ class SimUnit:
 
     def bound_to(self, port: int) -> "SimUnit":
         """Return the unit with the port that its server really got."""
-        return replace(self, port=port, url=_url(self.access, self.key, port, None))
+        return replace(self, port=port, url=_url(self.access, self.key, port, None, self.profile))
 
 
 def units(
@@ -95,7 +97,7 @@ def units(
                 profile=template.profile,
                 access=template.access,
                 port=port if has_port else 0,
-                url=_url(template.access, key, port, mqtt_url),
+                url=_url(template.access, key, port, mqtt_url, template.profile),
                 spec=_spec(scenario, template, site, index, epoch),
                 seed=_seed(scenario, template, index, number),
                 silent_since=None
@@ -254,7 +256,7 @@ def _midnight(instant: datetime) -> datetime:
     return instant.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _url(access: str, key: str, port: int, mqtt_url: str | None) -> str:
+def _url(access: str, key: str, port: int, mqtt_url: str | None, profile: str) -> str:
     match access:
         case "snmp" | "snmp+v1":
             return f"{access}://public@127.0.0.1:{port}"
@@ -267,7 +269,9 @@ def _url(access: str, key: str, port: int, mqtt_url: str | None) -> str:
             # What the publisher logs in with is nobody else's address.
             endpoint = urlsplit(mqtt_url or "mqtt://127.0.0.1:1883")
             host = endpoint.netloc.rpartition("@")[2]
-            return f"{endpoint.scheme}://{host}/{topic(key)}/#"
+            known = profiles().get(profile)
+            other = None if known is None else address_topic(known, key)
+            return f"{endpoint.scheme}://{host}/{other or f'{topic(key)}/#'}"
 
 
 def topic(key: str) -> str:

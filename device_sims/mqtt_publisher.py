@@ -1,7 +1,8 @@
-"""Units that publish over MQTT, by the product's own convention, QoS 1.
+"""Units that publish over MQTT, QoS 1: by the product's own convention, or with another voice.
 
 `MqttLink` is one connection, driven by asyncio without a thread; `UnitPublisher` decides what its
-unit says when. A unit keeps its own connection, because the broker must tell of its death.
+unit says when; other forms than the convention's are `mqtt_voices`. A unit keeps its own
+connection, because the broker must tell of its death.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from collector.document import nest
 from device_sims.fleet import topic
+from device_sims.mqtt_voices import Said, voice_for
 from device_sims.wire import Wire, WireFault
 from rules.points import BY_COLUMN, Kind, Pace
 
@@ -67,7 +69,12 @@ class MqttLink:
     """One connection to a broker, an async context manager."""
 
     def __init__(
-        self, client_id: str, broker: Broker, *, will: tuple[str, bytes] | None = None
+        self,
+        client_id: str,
+        broker: Broker,
+        *,
+        will: tuple[str, bytes] | None = None,
+        retains_will: bool = True,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._broker = broker
@@ -82,7 +89,7 @@ class MqttLink:
         if broker.tls:
             self._client.tls_set_context(broker.context or ssl.create_default_context())
         if will is not None:
-            self._client.will_set(will[0], will[1], qos=1, retain=True)
+            self._client.will_set(will[0], will[1], qos=1, retain=retains_will)
         self._welcome: asyncio.Future[None] | None = None
         self._gone = asyncio.Event()
         self._gone.set()
@@ -223,7 +230,9 @@ class UnitPublisher:
         self._link: MqttLink | None = None
         self._last_at: datetime | None = None
         self._last_flags: dict[str, object] = {}
-        self._late: list[tuple[datetime, bytes]] = []
+        self._late: list[tuple[datetime, Said]] = []
+        self._voice = voice_for(wire.profile, key)
+        self._will: Said | None = None
 
     async def step(self, now: datetime) -> None:
         """Connect, publish or fall silent as the unit's state and its card's faults demand.
@@ -234,7 +243,7 @@ class UnitPublisher:
             await self._fall_silent()
             return
         try:
-            link = await self._connected()
+            link = await self._connected(now)
             await self._publish_due(link, now)
         except LinkLost:
             await self._fall_silent()
@@ -244,7 +253,8 @@ class UnitPublisher:
         if self._link is not None:
             if self._link.is_up:
                 try:
-                    await self._link.publish(f"{self._topic}/availability", b"offline", retain=True)
+                    if self._will is not None:
+                        await _say(self._link, self._will)
                 except LinkLost:
                     self._link.break_off()
             await self._link.close()
@@ -258,16 +268,29 @@ class UnitPublisher:
         self._last_at = None
         self._late.clear()
 
-    async def _connected(self) -> MqttLink:
+    async def _connected(self, now: datetime) -> MqttLink:
         if self._link is not None and self._link.is_up:
             return self._link
         await self._fall_silent()
+        clock = self._wire.clock(now)
+        offline = Said(f"{self._topic}/availability", b"offline", retain=True)
+        self._will = will = offline if self._voice is None else self._voice.will(clock)
         self._link = MqttLink(
-            f"sim-{self._key}", self._broker, will=(f"{self._topic}/availability", b"offline")
+            f"sim-{self._key}",
+            self._broker,
+            will=None if will is None else (will.topic, will.payload),
+            retains_will=will is not None and will.retain,
         )
         await self._link.connect()
-        await self._link.publish(f"{self._topic}/availability", b"online", retain=True)
-        await self._link.publish(f"{self._topic}/identity", self.identity(), retain=True)
+        if self._voice is None:
+            hello = [
+                Said(f"{self._topic}/availability", b"online", retain=True),
+                Said(f"{self._topic}/identity", self.identity(), retain=True),
+            ]
+        else:
+            hello = self._voice.hello(self._wire.encoded(now), clock)
+        for one in hello:
+            await _say(self._link, one)
         return self._link
 
     async def _publish_due(self, link: MqttLink, now: datetime) -> None:
@@ -280,10 +303,15 @@ class UnitPublisher:
             self._last_at, self._last_flags = now, flags
             if wire.answers(now):
                 due_at = now + timedelta(seconds=wire.delay_seconds)
-                self._late += [(due_at, self.reading(now))] * wire.copies
+                self._late += [(due_at, one) for one in self._readings(now)] * wire.copies
         while self._late and self._late[0][0] <= now:
-            _, payload = self._late.pop(0)
-            await link.publish(f"{self._topic}/reading", wire.spoiled(payload))
+            _, one = self._late.pop(0)
+            await link.publish(one.topic, wire.spoiled(one.payload), retain=one.retain)
+
+    def _readings(self, now: datetime) -> list[Said]:
+        if self._voice is None:
+            return [Said(f"{self._topic}/reading", self.reading(now))]
+        return self._voice.reading(self._wire.encoded(now), self._wire.clock(now))
 
     def reading(self, now: datetime) -> bytes:
         """Return the reading document of this instant."""
@@ -304,6 +332,10 @@ class UnitPublisher:
             name: value for name, value in _points(document).items() if name in _NOMINAL
         }
         return json.dumps(document, ensure_ascii=False).encode()
+
+
+async def _say(link: MqttLink, said: Said) -> None:
+    await link.publish(said.topic, said.payload, retain=said.retain)
 
 
 _FLAGS = tuple(column for column, point in BY_COLUMN.items() if point.kind is Kind.FLAG)
