@@ -4,7 +4,7 @@ Every fault is a RecordingInvalid that names the line. Those of Modbus units are
 serving all of them is `replay`.
 
 - `NAME.snmprec`: one object a line, `OID|tag|value`; the tag is the ASN.1 tag number, with an `x`
-  behind it the value is hexadecimal.
+  behind it the value is hexadecimal, with an `e` a text with backslash escapes.
 - `NAME.jsonl`: see `message_log`.
 """
 
@@ -31,18 +31,17 @@ class RecordingInvalid(ValueError):
 
 
 def read_snmp(path: Path) -> Table:
-    """Read a `.snmprec` file; lines may stand in any order."""
+    """Read a `.snmprec` file; lines may stand in any order, of two for one object the first counts.
+
+    A table that changed while it was walked is in many recordings twice.
+    """
     values: dict[Oid, Untyped] = {}
-    lines: dict[Oid, int] = {}
     for number, line in lines_of(path):
         parts = line.split("|", 2)
         if len(parts) < 3:
             raise RecordingInvalid(number, "a line is OID|tag|value")
         oid = _oid(parts[0], number)
-        if oid in lines:
-            raise RecordingInvalid(number, f"{parts[0]} stands in line {lines[oid]} already")
-        lines[oid] = number
-        values[oid] = _value(parts[1], parts[2], number)
+        values.setdefault(oid, _value(parts[1], parts[2], number))
     if not values:
         raise RecordingInvalid(1, "the recording holds no object")
     return Table.of(values)
@@ -71,6 +70,8 @@ def _oid(text: str, line: int) -> Oid:
 
 
 def _value(tag: str, text: str, line: int) -> Untyped:
+    if tag == "4e":
+        return rfc1902.OctetString(_unescaped(text, line))
     number = tag.removesuffix("x")
     make = _TYPES.get(number)
     if make is None:
@@ -87,6 +88,17 @@ def _value(tag: str, text: str, line: int) -> Untyped:
             raise RecordingInvalid(line, "an address has four bytes")
         return _FROM_BYTES[number](content)
     return make(text, line)
+
+
+def _unescaped(text: str, line: int) -> bytes:
+    try:
+        plain = text.encode("raw_unicode_escape").decode("unicode_escape")
+    except UnicodeDecodeError as problem:
+        raise RecordingInvalid(line, f"{text!r} ends in the middle of an escape") from problem
+    try:
+        return plain.encode("latin-1")
+    except UnicodeEncodeError:
+        return plain.encode()
 
 
 def _integer(low: int, high: int, kind: Callable[[int], Untyped]) -> Callable[[str, int], Untyped]:

@@ -134,7 +134,7 @@ def test_a_recording_is_served_until_it_is_cancelled(recording):
         ("1.3.6.1.9|6|one", "no object identifier"),
         ("1.3.6.1.9|5|x", "a NULL has no value"),
         ("1.3.6.1.9|99|1", "unknown tag '99'"),
-        ("1.3.6.1.2.1.1.1.0|4|again", "stands in line 2 already"),
+        (r"1.3.6.1.2.1.1.1.1|4e|cut \x", "ends in the middle of an escape"),
     ],
 )
 def test_a_fault_in_a_recording_is_named_by_its_line(tmp_path, line, message):
@@ -358,3 +358,14 @@ def _plain(tag, value):
             return ".".join(map(str, rfc1902.ObjectIdentifier(value)))
         case _:
             return int(value)
+
+
+def test_an_object_recorded_twice_keeps_its_first_value_and_escapes_are_read(tmp_path):
+    path = tmp_path / "walked.snmprec"
+    path.write_text(
+        "1.3.6.1.2.1.33.1.2.4.0|2|97\n1.3.6.1.2.1.33.1.2.4.0|2|98\n"
+        "1.3.6.1.2.1.1.1.0|4e|two\\r\\nlines \\xff\n"
+    )
+    values = read_snmp(path).values
+    assert values[1, 3, 6, 1, 2, 1, 33, 1, 2, 4, 0] == 97
+    assert bytes(values[1, 3, 6, 1, 2, 1, 1, 1, 0]) == b"two\r\nlines \xff"
