@@ -21,6 +21,7 @@ from collector.profile import profiles
 from collector.raw import CardMemory, Failure, RawValue, ReadFailed, Ref
 from collector.readers import snmp
 from collector.rows import find_rows
+from collector.scalars import find_scalars
 from rules.facts import Identity, Value
 from rules.plausibility import believed
 from rules.points import BY_COLUMN, BY_NAME, Kind
@@ -125,7 +126,7 @@ async def meet(
             Failure.UNSUPPORTED, f"{address.public} is listened to, it cannot be asked"
         )
     if profile is None:
-        found = await identify(address, memory=memory, deadline=min(deadline, deadline / 2))
+        found = await _identified(address, memory, deadline / 2)
     else:
         found = _named(profile, address)
     met = await _read_all(address, found, memory, ends_at)
@@ -140,6 +141,18 @@ async def meet(
             f"{found.profile_name} understands",
         )
     return met
+
+
+async def _identified(address: Address, memory: CardMemory, deadline: float) -> Identified:
+    try:
+        return await identify(address, memory=memory, deadline=deadline)
+    except ReadFailed as failed:
+        if failed.kind is not Failure.UNSUPPORTED or not isinstance(address, SnmpAddress):
+            raise
+        odd = await find_scalars(address, memory=memory, deadline=deadline / 2)
+        if odd is None:
+            raise
+        return odd
 
 
 def _named(profile: str, address: Address) -> Identified:

@@ -154,6 +154,26 @@ def test_a_repeated_line_is_one_line():
     assert not any(".L2" in name for name in points)
 
 
+@pytest.mark.parametrize("scheme", ["snmp", "snmp+v1"])
+@pytest.mark.parametrize(
+    ("form", "evidence"),
+    [
+        (lambda oid: oid.removesuffix(".0"), "objects of the UPS-MIB answer, but lack the final 0"),
+        (lambda oid: f"{oid}.0", "objects of the UPS-MIB answer, but have a 0 too many"),
+    ],
+)
+def test_the_standard_is_found_at_odd_instances(form, evidence, scheme):
+    objects = encoded(profiles()["rfc1628"], POINTS, WHO)
+    odd = {form(oid) if oid.startswith("1.3.6.1.2.1.33.") else oid: v for oid, v in objects.items()}
+    odd["1.3.6.1.2.1.1.2.0"] = Typed("oid", "1.3.6.1.4.1.99999.7")
+    result = probed(odd, scheme=scheme)
+    assert (result.profile, result.evidence) == ("rfc1628", (evidence,))
+    assert result.points["battery.charge"] == 97.0
+    assert result.points["status.on_line"] is True
+    assert result.points["output.voltage"] == 230.0
+    assert result.identity.model == "9PX 3000i"
+
+
 def test_an_implausible_value_is_told_and_the_rest_is_read():
     objects = encoded(profiles()["rfc1628"], POINTS, WHO)
     objects["1.3.6.1.2.1.33.1.2.4.0"] = Typed("integer", 180)
