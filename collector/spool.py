@@ -106,11 +106,17 @@ class Spool:
     def after(self, number: int, *, most: int) -> list[Spooled]:
         """Return the oldest messages after `number`."""
         with self._lock:
-            rows = self._connection.execute(
-                "SELECT number, topic, payload FROM message WHERE number > ?"
-                " ORDER BY number LIMIT ?",
-                (number, most),
-            ).fetchall()
+            try:
+                rows = self._connection.execute(
+                    "SELECT number, topic, payload FROM message WHERE number > ?"
+                    " ORDER BY number LIMIT ?",
+                    (number, most),
+                ).fetchall()
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError as broken:
+                self._set_aside(broken)
+                return []
         return [Spooled(*row) for row in rows]
 
     def forget(self, number: int) -> None:

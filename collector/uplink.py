@@ -15,20 +15,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
 from collector.address import AddressInvalid, MqttAddress, parse_address
 from collector.arrival import Arrival
 from collector.inbox import Inbox
 from collector.skew import OwnSkew
 from collector.spool import Spool
+from collector.uplink_connection import Connection
 from collector.uplink_wire import collector_topic, encode, read_answer
 
 log = logging.getLogger(__name__)
@@ -36,20 +32,17 @@ log = logging.getLogger(__name__)
 UNACKNOWLEDGED = 200
 """How many messages may be under way; a broker that bears less says so (MQTT 5)."""
 BEAT_SECONDS = 5.0
-KEEPALIVE_SECONDS = 15
 LONGEST_RECONNECT_SECONDS = 10.0
 PATIENCE_AT_STOP_SECONDS = 5.0
 
 _CAPACITY = 10_000
 _BATCH = 500
 _LINGER_SECONDS = 0.2
-_CONNECT_SECONDS = 10.0
 _FORGET_AFTER = 200
 _DISK_AGAIN_SECONDS = 1.0
 _NOBODY_AGAIN_SECONDS = 5.0
 _NO_MATCHING_SUBSCRIBERS = 16
 _SKEW_NOTED_SECONDS = 0.2
-_QOS = 1
 
 
 @dataclass(slots=True)
@@ -70,6 +63,29 @@ class Self:
     name: str
     group: str
     life: str
+
+
+@dataclass(slots=True)
+class _Flight:
+    """What is on its way over one connection.
+
+    `under_way` tells number and shard of each message that is not acknowledged, by the connection's
+    number for it; `ordered` is what was sent, `arrived` what of it was taken, but is on disk still.
+    """
+
+    under_way: dict[int, tuple[int, str]] = field(default_factory=dict)
+    ordered: deque[int] = field(default_factory=deque)
+    arrived: set[int] = field(default_factory=set)
+    proven: set[str] = field(default_factory=set)
+
+    def must_wait(self, shard: str) -> bool:
+        """Tell whether it has to be seen first that somebody takes a shard's messages.
+
+        Its first goes out alone: should nobody take it, none has overtaken it.
+        """
+        return shard not in self.proven and any(
+            shard == other for _, other in self.under_way.values()
+        )
 
 
 def broker_of(url: str) -> MqttAddress:
@@ -117,6 +133,7 @@ class Uplink:
         self._sent_up_to = 0
         self._beats = 0
         self._failure_told: str | None = None
+        self._is_refused = False
         self._threads: list[threading.Thread] = []
 
     def offer(self, arrival: Arrival) -> bool:
@@ -195,7 +212,9 @@ class Uplink:
         wait = 1.0
         while not self._stopping.is_set():
             acknowledged = self.counters.acknowledged
-            connection = _Connection(self._broker, self._who, self._wake, self._hear, self._is_v5)
+            connection = Connection(
+                self._broker, self._who.name, self._wake, self._hear, is_v5=self._is_v5
+            )
             try:
                 if connection.open(self._tls):
                     self.counters.connects += 1
@@ -203,20 +222,20 @@ class Uplink:
                 self._tell(connection.failure)
             except OSError as error:
                 self._tell(f"cannot be reached: {error}")
+            except Exception:  # the loop's edge: what waits stays on disk
+                log.exception("the uplink failed")
             finally:
                 connection.close()
             wait = 1.0 if self.counters.acknowledged > acknowledged else wait * 2
             wait = min(wait, LONGEST_RECONNECT_SECONDS)
             self._stopping.wait(wait)
 
-    def _serve(self, connection: "_Connection") -> None:
+    def _serve(self, connection: Connection) -> None:
         """Send until the connection is lost, or we stop and nothing more goes out in time."""
-        log.info("the uplink to %s:%d is up", self._broker.host, self._broker.port)
-        self._failure_told = None
+        if not self._is_refused:
+            self._tell_up()
         self._sent_up_to = 0
-        under_way: dict[int, int] = {}
-        ordered: deque[int] = deque()
-        arrived: set[int] = set()
+        flight = _Flight()
         next_beat = give_up_at = None
         most = min(self._unacknowledged, connection.receive_maximum)
         while not connection.is_lost:
@@ -224,46 +243,48 @@ class Uplink:
             now = self._steady()
             if self._stopping.is_set():
                 give_up_at = give_up_at or now + PATIENCE_AT_STOP_SECONDS
-                is_done = self._written.is_set() and not under_way and not len(self._spool)
+                is_done = self._written.is_set() and not flight.under_way and not len(self._spool)
                 if is_done or now >= give_up_at:
                     break
             if next_beat is None or now >= next_beat:
                 self._beat(connection)
                 next_beat = now + BEAT_SECONDS
-            refused = self._collect(connection, under_way, arrived)
-            self._forget(ordered, arrived, at_once=not under_way)
+            refused = self._collect(connection, flight)
+            self._forget(flight, at_once=not flight.under_way)
             if refused is not None:
+                self._is_refused = True
+                self._tell(refused)
                 connection.lose(refused)
                 self._stopping.wait(_NOBODY_AGAIN_SECONDS)
                 break
-            if not self._send_more(connection, under_way, ordered, most - len(under_way)):
+            room = most - len(flight.under_way)
+            if not self._send_more(connection, flight, room):
                 self._wake.wait(min(0.5, next_beat - now))
-        self._forget(ordered, arrived, at_once=True)
+        self._forget(flight, at_once=True)
 
-    def _send_more(
-        self, connection: "_Connection", under_way: dict[int, int], ordered: deque[int], room: int
-    ) -> bool:
+    def _send_more(self, connection: Connection, flight: "_Flight", room: int) -> bool:
         """Send what waits, as far as there is room; tell whether anything went out."""
         if room <= 0:
             return False
-        messages = self._spool.after(self._sent_up_to, most=room)
-        for message in messages:
+        before = self._sent_up_to
+        for message in self._spool.after(self._sent_up_to, most=room):
+            shard = message.topic.split("/")[3]
+            if flight.must_wait(shard):
+                break
             mid = connection.publish(message.topic, message.payload)
             if mid is None:
                 return False
-            under_way[mid] = message.number
-            ordered.append(message.number)
+            flight.under_way[mid] = message.number, shard
+            flight.ordered.append(message.number)
             self._sent_up_to = message.number
             self.counters.sent += 1
-        return bool(messages)
+        return self._sent_up_to > before
 
-    def _collect(
-        self, connection: "_Connection", under_way: dict[int, int], arrived: set[int]
-    ) -> str | None:
+    def _collect(self, connection: Connection, flight: "_Flight") -> str | None:
         """Take in acknowledgements; return why the broker did not take a message, if so."""
         while connection.acknowledged:
             mid, code = connection.acknowledged.popleft()
-            number = under_way.pop(mid, None)
+            number, shard = flight.under_way.pop(mid, (None, ""))
             if number is None:
                 continue
             if code == _NO_MATCHING_SUBSCRIBERS:
@@ -272,18 +293,22 @@ class Uplink:
             if code >= 128:
                 self.counters.not_taken += 1
                 return f"refuses our messages (reason {code})"
+            if self._is_refused:
+                self._is_refused = False
+                self._tell_up()
             self.counters.acknowledged += 1
-            arrived.add(number)
+            flight.proven.add(shard)
+            flight.arrived.add(number)
         return None
 
-    def _forget(self, ordered: deque[int], arrived: set[int], *, at_once: bool) -> None:
+    def _forget(self, flight: "_Flight", *, at_once: bool) -> None:
         """Delete from disk what arrived, up to the first that did not."""
-        if not arrived or not (at_once or len(arrived) >= _FORGET_AFTER):
+        if not flight.arrived or not (at_once or len(flight.arrived) >= _FORGET_AFTER):
             return
         last = None
-        while ordered and ordered[0] in arrived:
-            last = ordered.popleft()
-            arrived.discard(last)
+        while flight.ordered and flight.ordered[0] in flight.arrived:
+            last = flight.ordered.popleft()
+            flight.arrived.discard(last)
         if last is not None:
             self._spool.forget(last)
 
@@ -293,9 +318,13 @@ class Uplink:
             log.warning("the uplink's broker %s:%d %s", host, port, failure)
             self._failure_told = failure
 
+    def _tell_up(self) -> None:
+        log.info("the uplink to %s:%d is up", self._broker.host, self._broker.port)
+        self._failure_told = None
+
     # Our life
 
-    def _beat(self, connection: "_Connection") -> None:
+    def _beat(self, connection: Connection) -> None:
         self._beats += 1
         skew = self.skew
         document: dict[str, Any] = {
@@ -320,128 +349,3 @@ class Uplink:
         answer = read_answer(payload)
         if answer is not None and answer.life == self._who.life:
             self._skew.hear(answer.number, answer.at, steady=self._steady())
-
-
-class _Connection:
-    """One connection to the broker, from `open` to `close`; what it knew ends with it."""
-
-    def __init__(
-        self,
-        broker: MqttAddress,
-        who: Self,
-        wake: threading.Event,
-        hear: Callable[[bytes], None],
-        is_v5: bool,  # noqa: FBT001 - private
-    ) -> None:
-        self.acknowledged: deque[tuple[int, int]] = deque()
-        self.failure: str | None = None
-        self.receive_maximum = 65_535
-        self._broker = broker
-        self._name = who.name
-        self._wake = wake
-        self._hear = hear
-        self._answered = threading.Event()
-        self._lost = threading.Event()
-        self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2,
-            f"ridethrough-uplink-{who.name}",
-            clean_session=None if is_v5 else True,
-            protocol=mqtt.MQTTv5 if is_v5 else mqtt.MQTTv311,
-            reconnect_on_failure=False,  # a new connection begins with the oldest message
-        )
-        self._client.max_inflight_messages_set(0)  # ours is the bound
-        self._is_v5 = is_v5
-
-    @property
-    def is_lost(self) -> bool:
-        """The connection has ended."""
-        return self._lost.is_set()
-
-    def open(self, tls: ssl.SSLContext | None) -> bool:
-        """Connect; false when the broker refuses, raises OSError when it cannot be reached."""
-        client, secret = self._client, self._broker.credentials
-        if secret.user:
-            client.username_pw_set(secret.user, secret.password or None)
-        if self._broker.tls:
-            client.tls_set_context(tls or ssl.create_default_context())
-        client.will_set(self._topic("availability"), b"offline", qos=_QOS, retain=True)
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
-        client.on_message = lambda _, __, message: self._hear(bytes(message.payload))
-        client.connect_timeout = _CONNECT_SECONDS
-        clean: Any = True if self._is_v5 else mqtt.MQTT_CLEAN_START_FIRST_ONLY
-        client.connect(self._broker.host, self._broker.port, KEEPALIVE_SECONDS, clean_start=clean)
-        client.loop_start()
-        if not self._answered.wait(_CONNECT_SECONDS):
-            self.failure = "does not answer"
-        return self.failure is None
-
-    def publish(self, topic: str, payload: bytes) -> int | None:
-        """Send with QoS 1; return the message's number, None when the connection is lost."""
-        sent = self._client.publish(topic, payload, qos=_QOS)
-        if sent.rc != mqtt.MQTT_ERR_SUCCESS:
-            self.lose("is lost")
-            return None
-        return sent.mid
-
-    def say(self, topic: str, payload: str) -> None:
-        """Send with QoS 0: now or never."""
-        self._client.publish(topic, payload, qos=0)
-
-    def lose(self, why: str) -> None:
-        """Give the connection up."""
-        self.failure = self.failure or why
-        self._lost.set()
-        self._wake.set()
-
-    def close(self) -> None:
-        """Take leave, if anybody is there to hear it, and end the thread."""
-        if self._client.is_connected():
-            left = self._client.publish(
-                self._topic("availability"), b"offline", qos=_QOS, retain=True
-            )
-            try:
-                left.wait_for_publish(1.0)
-            except (RuntimeError, ValueError):
-                log.debug("the broker was gone before we took leave")
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def _topic(self, kind: str) -> str:
-        return collector_topic(self._name, kind)
-
-    def _on_connect(
-        self,
-        client: mqtt.Client,
-        _: object,
-        __: mqtt.ConnectFlags,
-        reason: ReasonCode,
-        properties: Properties | None,
-    ) -> None:
-        if reason.is_failure:
-            self.lose(f"refuses us: {reason}")
-        else:
-            # One is for our availability.
-            self.receive_maximum = max(1, getattr(properties, "ReceiveMaximum", 65_535) - 1)
-            client.publish(self._topic("availability"), b"online", qos=_QOS, retain=True)
-            client.subscribe(self._topic("clock"), qos=0)
-        self._answered.set()
-
-    def _on_disconnect(
-        self,
-        _: mqtt.Client,
-        __: object,
-        ___: mqtt.DisconnectFlags,
-        reason: ReasonCode,
-        ____: Properties | None,
-    ) -> None:
-        self.lose(f"is lost: {reason}")
-        self._answered.set()
-
-    def _on_publish(
-        self, _: mqtt.Client, __: object, mid: int, reason: ReasonCode, ___: Properties
-    ) -> None:
-        # Under a lock of the library's: only noted here, and taken in by the sending thread.
-        self.acknowledged.append((mid, reason.value))
-        self._wake.set()

@@ -9,6 +9,7 @@ from collector.group import GroupShare
 from collector.ingest import Ingest
 from collector.pokes import PokeTeller, hear_pokes
 from collector.poll import PollLoop
+from collector.readers.snmp_quick import Exchange
 from collector.shards import shard_of
 from collector.store import KnownDevice, known_devices
 from collector.trap_ear import TrapEar
@@ -51,6 +52,7 @@ def collect_role(
             offer=ingest.offer,
             now=now,
             in_flight=settings.in_flight,
+            exchange=Exchange(),
         )
         await asyncio.to_thread(ours.start)
         stopping = asyncio.Event()

@@ -10,11 +10,14 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.rows import TupleRow
 
+from collector.store import ALIVE_FOR
+from collector.uplink_lives import SKEW_TOLD_SECONDS
 from service_api.database import newest_version, schema_version
 from service_api.settings import Settings
 
 CONNECT_SECONDS = 5
 SILENT_SECONDS = 60
+UPLINK_TOLD_FOR = timedelta(days=1)
 RAW_ROW_BYTES = 180
 """A raw reading of 30 points on disk before compression."""
 
@@ -47,13 +50,16 @@ def examine(settings: Settings, roles: Sequence[str], *, now: datetime) -> list[
     return [
         *_settings(settings, roles),
         *_database(settings, roles, now),
-        *_broker(settings),
+        *_brokers(settings),
         *_disk(),
     ]
 
 
 def _settings(settings: Settings, roles: Sequence[str]) -> Iterator[Finding]:
-    for name in sorted({name for role in roles for name in _NEEDED[role]}):
+    wanted = {name for role in roles for name in _NEEDED[role]}
+    if settings.uplink_url is not None and set(roles) == {"collect"}:
+        wanted = {"uplink_url"}
+    for name in sorted(wanted):
         is_set = getattr(settings, name) is not None
         yield Finding(f"RIDETHROUGH_{name.upper()}", is_set, "set" if is_set else "not set")
 
@@ -101,6 +107,8 @@ def _look_into(
         yield Finding("ingest", age < SILENT_SECONDS, f"newest reading {age:.0f} s ago")
     else:
         yield Finding("ingest", is_good=True, detail="no reading yet")
+    if set(roles) >= set(_NEEDED):  # a part of an installation answers for itself alone
+        yield from _collectors(connection, now)
     a_day = one("SELECT coalesce(sum(86400 / poll_seconds), 0) FROM device WHERE enabled")
     if isinstance(a_day, float):
         size = a_day * RAW_ROW_BYTES * settings.raw_days / 1e9
@@ -111,18 +119,50 @@ def _look_into(
         )
 
 
-def _broker(settings: Settings) -> Iterator[Finding]:
-    if settings.mqtt_url is None:
-        return
-    url = urlsplit(settings.mqtt_url.get_secret_value())
-    port = url.port or (8883 if url.scheme == "mqtts" else 1883)
-    try:
-        with socket.create_connection((url.hostname or "", port), CONNECT_SECONDS):
-            pass
-    except OSError as error:
-        yield Finding("MQTT broker", is_good=False, detail=f"{url.hostname}:{port}: {error}")
-    else:
-        yield Finding("MQTT broker", is_good=True, detail=f"{url.hostname}:{port} answers")
+def _collectors(connection: psycopg.Connection[TupleRow], now: datetime) -> Iterator[Finding]:
+    """Tell of each group whether somebody watches it, and of collectors away how they are."""
+    for group, units, beat_at in connection.execute(
+        """
+        SELECT d.collector_group, count(*), (
+            SELECT max(beat_at) FROM collector c WHERE c.collector_group = d.collector_group)
+        FROM device d WHERE enabled GROUP BY 1 ORDER BY 1
+        """
+    ):
+        is_watched = beat_at is not None and now - beat_at < ALIVE_FOR
+        heard = "never" if beat_at is None else f"{(now - beat_at).total_seconds():.0f} s ago"
+        detail = f"{units} units, last heard of {heard}"
+        yield Finding(f"collectors of {group}", is_watched, detail)
+    for name, skew, spooled, dropped in connection.execute(
+        """
+        SELECT DISTINCT ON (name) name, coalesce(skew_seconds, 0), spooled, spool_dropped
+        FROM collector WHERE is_uplink AND name IS NOT NULL AND beat_at >= %s
+        ORDER BY name, beat_at DESC
+        """,
+        (now - UPLINK_TOLD_FOR,),
+    ):
+        yield Finding(
+            f"uplink {name}",
+            abs(skew) <= SKEW_TOLD_SECONDS and not dropped,
+            f"clock {skew:+.1f} s, {spooled} messages wait on its disk, {dropped} were dropped",
+        )
+
+
+def _brokers(settings: Settings) -> Iterator[Finding]:
+    for what, secret in (
+        ("MQTT broker", settings.mqtt_url),
+        ("uplink's broker", settings.uplink_url),
+    ):
+        if secret is None:
+            continue
+        url = urlsplit(secret.get_secret_value())
+        port = url.port or (8883 if url.scheme == "mqtts" else 1883)
+        try:
+            with socket.create_connection((url.hostname or "", port), CONNECT_SECONDS):
+                pass
+        except OSError as error:
+            yield Finding(what, is_good=False, detail=f"{url.hostname}:{port}: {error}")
+        else:
+            yield Finding(what, is_good=True, detail=f"{url.hostname}:{port} answers")
 
 
 def _disk() -> Iterator[Finding]:

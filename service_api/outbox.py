@@ -6,6 +6,7 @@ again later; the others have done their work and do it again without effect. Wha
 is in the nouns; which there are is said by the composition root.
 """
 
+import contextlib
 import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(hours=1)
 MOST_SKIPPED = 1_000
+_REST_SECONDS = 2.0
 
 LET_SETTLE: Mapping[str, timedelta] = {"incident.opened": timedelta(seconds=15)}
 """Topics that are looked at only so long after they happened: an outage reaches the other units of
@@ -55,31 +57,55 @@ def wait_after(attempts: int) -> timedelta:
 
 
 def take_one(pool: ConnectionPool, *, now: datetime, handlers: Handlers) -> bool:
-    """Take the oldest message that is due and that nobody else has; False when there is none."""
-    with pool.connection() as connection, connection.transaction():
-        message = _claim(connection, now)
-        if message is None:
-            return False
-        todo = handlers.get(message.topic)
-        if todo is None:
-            _skip(connection, list(handlers), now)
-            return True
-        failures = [
-            failure
-            for handler in todo
-            if (failure := _handle(connection, handler, message, now)) is not None
-        ]
-        if failures:
-            attempts = message.attempts + 1
-            connection.execute(
-                "UPDATE outbox SET attempts = %s, next_at = %s, error = %s WHERE id = %s",
-                (attempts, now + wait_after(attempts), "; ".join(failures), message.id),
-            )
-        else:
-            connection.execute(
-                "UPDATE outbox SET done_at = %s, error = NULL WHERE id = %s", (now, message.id)
-            )
+    """Take the oldest message that is due and that nobody else has; False when there is none.
+
+    Raises OperationalError when the connection was lost; the message rests then, so that others
+    have their turn should it have been the reason.
+    """
+    message = None
+    try:
+        with pool.connection() as connection, connection.transaction():
+            message = _claim(connection, now)
+            return message is not None and _follow(connection, message, now, handlers)
+    except psycopg.OperationalError as lost:
+        if message is not None:
+            _let_rest(pool, message, lost, now)
+        raise
+
+
+def _follow(connection: Connection, message: Message, now: datetime, handlers: Handlers) -> bool:
+    """Do what follows from a message; returns that there was one."""
+    todo = handlers.get(message.topic)
+    if todo is None:
+        _skip(connection, list(handlers), now)
         return True
+    failures = [
+        failure
+        for handler in todo
+        if (failure := _handle(connection, handler, message, now)) is not None
+    ]
+    if failures:
+        attempts = message.attempts + 1
+        connection.execute(
+            "UPDATE outbox SET attempts = %s, next_at = %s, error = %s WHERE id = %s",
+            (attempts, now + wait_after(attempts), "; ".join(failures), message.id),
+        )
+    else:
+        connection.execute(
+            "UPDATE outbox SET done_at = %s, error = NULL WHERE id = %s", (now, message.id)
+        )
+    return True
+
+
+def _let_rest(pool: ConnectionPool, message: Message, lost: Exception, now: datetime) -> None:
+    with (
+        contextlib.suppress(psycopg.OperationalError),  # the whole database is away
+        pool.connection(_REST_SECONDS) as connection,
+    ):
+        connection.execute(
+            "UPDATE outbox SET next_at = %s, error = %s WHERE id = %s AND done_at IS NULL",
+            (now + FIRST_WAIT, f"the connection was lost: {lost}", message.id),
+        )
 
 
 def _claim(connection: Connection, now: datetime) -> Message | None:
@@ -121,9 +147,9 @@ def _handle(
     try:
         with connection.transaction():
             handler(connection, message, now)
-    except psycopg.OperationalError:
-        raise  # the connection is gone: nothing can be recorded, the row comes up again
-    except Exception as error:  # noqa: BLE001  the loop's edge: recorded with its traceback
+    except Exception as error:
+        if connection.closed or connection.broken:
+            raise  # nothing can be recorded
         log.warning(
             "handler %s failed on %s %s: %s",
             name,

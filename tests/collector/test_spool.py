@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.spool import FILE, Spool, SpoolBusy
@@ -119,6 +119,20 @@ def test_a_file_that_is_no_spool_is_put_aside(tmp_path, caplog):
     spool.close()
 
 
+def test_a_file_that_breaks_while_it_is_used_is_put_aside(spool, tmp_path, caplog):
+    for number in range(20):
+        spool.put([("a", b"%03d" % number + bytes(2_000))])
+    spool._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    spool._connection.execute("PRAGMA cache_size = 0")
+    with (tmp_path / FILE).open("r+b") as file:
+        file.seek(4_096)
+        file.write(b"\xff" * 60_000)
+    assert spool.after(0, most=100) == []
+    assert "put aside" in caplog.text
+    spool.put([("a", b"1")])
+    assert payloads(spool) == [b"1"]
+
+
 def test_a_full_disk_is_told_and_takes_nothing(spool):
     spool.put([("a", b"1")])
     spool._connection.execute("PRAGMA max_page_count = 4")
@@ -131,6 +145,7 @@ def test_a_full_disk_is_told_and_takes_nothing(spool):
     assert payloads(spool) == [b"1", b"2"]
 
 
+@settings(deadline=None, max_examples=30)  # a disk's pace is its own
 @given(st.lists(st.binary(max_size=3_000), max_size=60), st.integers(0, 60))
 def test_the_figures_tell_what_is_there(tmp_path_factory, contents, forgotten):
     spool = Spool(tmp_path_factory.mktemp("spool"), limit_bytes=20_000)

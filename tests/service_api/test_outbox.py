@@ -112,3 +112,37 @@ def test_a_lost_connection_is_not_taken_for_a_failing_handler(pool):
     with pytest.raises(psycopg.OperationalError):
         take_one(pool, now=NOW, handlers={"a": [lost]})
     assert rows(pool, "done_at, attempts") == [(None, 0)]
+
+
+def test_a_message_whose_handler_loses_the_connection_does_not_block_those_behind_it(pool):
+    announce(pool, "a", "b")
+    done: list[int] = []
+
+    def lost(connection, _message, _now):
+        connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    handlers = {"a": [lost], "b": [lambda _connection, message, _now: done.append(message.ref)]}
+    with pytest.raises(psycopg.OperationalError):
+        take_one(pool, now=NOW, handlers=handlers)
+    assert take_one(pool, now=NOW, handlers=handlers)
+    assert done == [2]
+    assert rows(pool, "next_at, attempts, error LIKE 'the connection was lost%'")[0] == (
+        NOW + wait_after(1),
+        0,
+        True,
+    )
+
+
+def test_a_handler_that_keeps_running_into_a_limit_does_not_block_those_behind_it(pool):
+    announce(pool, "a", "b")
+    done: list[int] = []
+
+    def slow(connection, _message, _now):
+        connection.execute("SET LOCAL statement_timeout = 1")
+        connection.execute("SELECT pg_sleep(10)")
+
+    handlers = {"a": [slow], "b": [lambda _connection, message, _now: done.append(message.ref)]}
+    while take_one(pool, now=NOW, handlers=handlers):
+        pass
+    assert done == [2]
+    assert rows(pool, "attempts, error LIKE 'slow: QueryCanceled%'")[0] == (1, True)
