@@ -10,6 +10,7 @@ from service_api.coverage import store
 from service_api.coverage.schemas import (
     CAUSES,
     GAPS,
+    MISSING,
     Coverage,
     CoverageQuery,
     CoverageSummary,
@@ -69,5 +70,6 @@ def show_coverage(
         page=store.uncovered(connection, query, now),
         place=store.place_names(connection, query),
         gaps=GAPS,
+        missing=MISSING,
         causes=CAUSES,
     )

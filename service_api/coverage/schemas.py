@@ -42,6 +42,15 @@ GAPS: dict[Gap, tuple[str, str]] = {
 }
 """What makes a unit truly seen: the title and the definition of each."""
 
+MISSING: dict[Gap, str] = {
+    "fresh": msg("not heard"),
+    "identity": msg("identity not known"),
+    "battery_date": msg("battery date not valid"),
+    "traps": msg("traps not proven"),
+    "doubt": msg("in doubt"),
+}
+"""What is said of a unit that does not meet a criterion."""
+
 CAUSES: dict[Cause, tuple[str, str]] = {
     "collector": (msg("Collector down"), msg("No collector of the unit's group is running.")),
     "site": (msg("Whole site"), msg("Most units of the site were lost together.")),

@@ -230,8 +230,17 @@ def test_customers_are_not_told(doors: Doors):
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en", ("Coverage", "Traps proven", "Model and serial number are known.", "Network")),
-        ("zh", ("覆盖率", "Trap 已验证", "型号和序列号均已知。", "网络不通")),
+        (
+            "en",
+            (
+                "Coverage",
+                "Traps proven",
+                "not heard",
+                "Model and serial number are known.",
+                "Network",
+            ),
+        ),
+        ("zh", ("覆盖率", "Trap 已验证", "失联", "型号和序列号均已知。", "网络不通")),
     ],
 )
 def test_the_page_shows_scores_definitions_and_the_units_behind(doors: Doors, language, words):
