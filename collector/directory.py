@@ -4,7 +4,7 @@ Rebuilt whenever the devices are loaded; a topic is then found by as many look-u
 levels, however many devices there are. Pure; what is heard is `collector.ear`'s.
 """
 
-import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,10 +15,9 @@ from collector.readers import sparkplug
 from collector.readers.mqtt import FILTERS, ROOT
 from collector.store import KnownDevice
 
-log = logging.getLogger(__name__)
-
 DISCOVERY = "config"
 """The last level of a topic by which Home Assistant discovers."""
+_BROKER = re.compile(r"mqtts?://[^/]*/?")
 _MOST_LEVELS = 24
 _MOST_DESCRIBED_LEVELS = 7
 
@@ -63,7 +62,12 @@ Where = Convention | Root | Spark | Discovered
 
 @lru_cache(maxsize=200_000)
 def where(address: str) -> Where:
-    """Return how an address tells a device's topics; raise TopicUnusable."""
+    """Return how an address tells a device's topics; raise TopicUnusable.
+
+    A broker without a topic is enough for the convention, which knows devices by their keys.
+    """
+    if _BROKER.fullmatch(address):
+        return Convention()
     try:
         parsed = parse_address(address)
     except AddressInvalid as invalid:

@@ -375,9 +375,11 @@ class DeviceEar:
         return True
 
     def _tell_unusable(self, directory: Directory) -> None:
-        for key, why in directory.unusable.items():
-            if self._directory.unusable.get(key) != why:
-                log.warning("device %s cannot be listened to: %s", key, why)
+        known = self._directory.unusable
+        fresh = {k: why for k, why in directory.unusable.items() if known.get(k) != why}
+        if fresh:
+            key, why = next(iter(fresh.items()))
+            log.warning("%d devices cannot be listened to, such as %s: %s", len(fresh), key, why)
 
 
 def recognized(path: str, message: Message) -> Family | None:

@@ -1,6 +1,7 @@
 """Families that publish one value, or one object, a topic: what their messages become."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -431,3 +432,10 @@ def test_names_in_a_profile_that_are_no_points_are_told_with_line_and_cure(tmp_p
     told = check(tmp_path / "p.yaml")
     assert [(one.line, one.cure) for one in told][:1] == [(line, "did you mean ups.load?")]
     assert any("status.onbattery" in one.message for one in told)
+
+
+def test_a_broker_without_a_topic_is_enough_for_a_unit_told_by_its_key():
+    device = replace(known(), address="mqtt://127.0.0.1:1883")
+    directory = directory_of([device])
+    assert directory.unusable == {}
+    assert directory.by_key == {"u1": device}
