@@ -491,3 +491,17 @@ def test_another_unit_behind_the_same_card_is_met_again():
         "UPS 10",
         "UPS 20",
     ]
+
+
+def test_what_is_let_go_is_polled_no_more_and_what_came_instead_soon():
+    """Another collector of the group has joined, or died."""
+    fleet = Fleet([device(1), device(2)])
+
+    def move():
+        fleet.devices = [device(2), device(3)]
+        fleet.poll_loop.let_go(lambda one: one.key != "u1")
+
+    fleet.poll(200, then={95: move})
+    assert max(fleet.asked[device(1).address]) < 96
+    assert 95 <= fleet.asked[device(3).address][0] < 101
+    assert fleet.gaps(device(2))[-1] == 30

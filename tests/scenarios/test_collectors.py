@@ -12,6 +12,7 @@ from collector.shards import shard_of
 from service_api.devices_csv import read_devices
 from service_api.devices_import import import_devices
 from service_api.secrets import Sealer
+from tests.collector.brokers import Mosquitto
 from tests.scenarios.daemons import Daemon, Units, until
 
 UNITS = 12
@@ -86,3 +87,32 @@ def test_the_units_of_a_killed_collector_are_polled_by_another_within_half_a_min
             "SELECT count(*) FROM shard_holder WHERE collector_id IN"
             " (SELECT id FROM collector WHERE stopped_at IS NOT NULL)"
         ).fetchone() == (0,)
+
+
+@pytest.mark.slow
+@pytest.mark.mosquitto
+def test_the_processes_of_one_daemon_share_units_and_sessions_and_end_together(
+    embedded_database, tmp_path
+):
+    with (
+        Mosquitto(tmp_path) as broker,
+        psycopg.connect(embedded_database.admin_dsn, autocommit=True) as admin,
+        Daemon(
+            ["run", "--roles", "collect,ingest", "--workers", "2"],
+            tmp_path / "daemon.log",
+            RIDETHROUGH_INGEST_DATABASE_URL=embedded_database.ingest_dsn,
+            RIDETHROUGH_ENCRYPTION_KEY=Fernet.generate_key().decode(),
+            RIDETHROUGH_MQTT_URL=broker.url,
+        ) as daemon,
+    ):
+
+        def shares() -> list[tuple[str, int]]:
+            daemon.require_alive()
+            return admin.execute(
+                "SELECT work, count(*) FROM shard_lease GROUP BY work, collector_id ORDER BY 1, 2"
+            ).fetchall()
+
+        wanted = [("collect:default", 32)] * 2 + [("collect:mqtt", 64)] + [("ingest", 32)] * 2
+        until(lambda: shares() == wanted, told=lambda: f"{shares()} {daemon.said}")
+        assert daemon.stop() == 0
+        assert admin.execute("SELECT count(*) FROM shard_lease").fetchone() == (0,)
