@@ -7,10 +7,12 @@ from collector.blend import (
     sources,
     spare_places,
 )
+from collector.convert import answers, decode, encode
 from collector.plan import plan_for
 from collector.profile import profiles
 from collector.raw import Walk
 from rules.facts import Identity
+from rules.points import TEST_RESULTS
 
 BY_NAME = profiles()
 APC = "1.3.6.1.4.1.318.1.1.1"
@@ -165,3 +167,16 @@ def test_a_place_that_fell_silent_outgrows_the_plan_where_its_check_still_answer
     plan = plan_for(profile, 1, spare.idle, spare.checks)
     assert not is_outgrown(plan, {own: 231, standard: 230}, None, Identity())
     assert is_outgrown(plan, {standard: 230}, None, Identity())
+
+
+@pytest.mark.parametrize("result", TEST_RESULTS)
+@pytest.mark.parametrize("name", ["apc-powernet", "eaton-xups", "eaton-mge", "hpe-ups", "rfc1628"])
+def test_every_test_result_can_be_told_by_one_of_the_two_mibs(name, result):
+    plan = plan_for(BY_NAME[name])
+    points = {
+        "ups_test_result": result,
+        "status_testing": result == "in_progress",
+        "alarm_battery_test_failed": result == "failed",
+    }
+    raw = answers(plan, encode(plan.profile, points, Identity()))
+    assert decode(plan, raw).points["ups_test_result"] == result
