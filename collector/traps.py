@@ -135,6 +135,24 @@ def meaning_of(oid: str) -> Trap | None:
     return _meanings().get((prefix.removesuffix(".0"), last))
 
 
+def alarm_named(variables: Mapping[str, str]) -> str | None:
+    """Return the flag of the alarm whose object a notification carries, None when none is known."""
+    known = _alarms()
+    return next((known[value] for value in variables.values() if value in known), None)
+
+
+@cache
+def _alarms() -> Mapping[str, str]:
+    return {
+        f"{prefix}.{code}": flags[0]
+        for profile in profiles().values()
+        for table in profile.alarms
+        for prefix, codes in table.codes.items()
+        for code, flags in codes.items()
+        if flags
+    }
+
+
 @cache
 def _meanings() -> Mapping[tuple[str, str], Trap]:
     return {

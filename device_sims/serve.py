@@ -181,9 +181,12 @@ async def _served(
                 framing = Framing(member.access)
                 bank = UnitBank(wire, now)
                 port = await servers.add(bank, port=member.port, framing=framing)
+            elif member.access == "snmpv3":
+                own = await stack.enter_async_context(SnmpAgents(member.key))
+                port = await own.add(UnitEndpoint(wire, member.key, now), port=member.port)
             else:
                 port = await agents.add(UnitEndpoint(wire, member.key, now), port=member.port)
-                if traps_to is not None and member.access != "snmpv3":
+                if traps_to is not None:
                     send = partial(agents.send, port, target=traps_to)
                     is_v1 = member.access == "snmp+v1"
                     fleet.trap_senders.append(TrapSender(wire, is_v1=is_v1, send=send))

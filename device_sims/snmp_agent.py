@@ -6,6 +6,7 @@ the way. What a card does wrong on purpose is asked of its `Endpoint`.
 """
 
 import asyncio
+import hashlib
 import logging
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -152,10 +153,14 @@ class UnitEndpoint:
 
 
 class SnmpAgents:
-    """The engine and its ports; an async context manager that closes every socket."""
+    """The engine and its ports; an async context manager that closes every socket.
 
-    def __init__(self) -> None:
+    `name` makes the engine's id its own, as every card of version 3 has one.
+    """
+
+    def __init__(self, name: str = "simulators") -> None:
         self._engine = SnmpEngine()
+        _name_engine(self._engine, name)
         self._dispatcher = AsyncioDispatcher()
         self._engine.register_transport_dispatcher(self._dispatcher)
         config.add_v1_system(self._engine, "read", COMMUNITY)
@@ -323,6 +328,14 @@ class _Bulk(_Responder):
             if all(value is rfc1905.endOfMibView for _, value in found):
                 break
         return answer
+
+
+def _name_engine(engine: Untyped, name: str) -> None:
+    """Set an engine's id (RFC 3411 section 5): pysnmp's own enterprise, then eight octets."""
+    (identifier,) = engine.get_mib_builder().import_symbols("__SNMP-FRAMEWORK-MIB", "snmpEngineID")
+    digest = hashlib.sha256(name.encode()).digest()[:8]
+    identifier.syntax = identifier.syntax.clone(b"\x80\x00\x4f\xb8\x05" + digest)
+    engine.snmpEngineID = identifier.syntax
 
 
 @cache

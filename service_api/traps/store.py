@@ -3,7 +3,7 @@
 from typing import Any, LiteralString
 
 from collector.plan import key_of
-from collector.traps import meaning_of
+from collector.traps import alarm_named, meaning_of
 from service_api.paging import Order, Page, read_page
 from service_api.request import Connection
 from service_api.traps.schemas import Trap, TrapQuery
@@ -35,12 +35,22 @@ def traps(connection: Connection, query: TrapQuery) -> Page[Trap]:
 
 
 def _trap(row: tuple[Any, ...]) -> Trap:
-    id_, device_id, device, source, oid, name, *numbers = row
+    id_, device_id, device, source, oid, name, count, first_at, last_at, variables = row
     meaning = meaning_of(oid)
     flag = meaning.flag if meaning else None
+    if flag == "*":
+        flag = alarm_named(variables)
     return Trap(
-        *(id_, device_id, device, source, oid, name),
-        None if flag in (None, "*") else key_of(str(flag)),
-        meaning.raises if meaning else None,
-        *numbers,
+        id=id_,
+        device_id=device_id,
+        device=device,
+        source=source,
+        oid=oid,
+        name=name,
+        flag=None if flag is None else key_of(flag),
+        raises=meaning.raises if meaning else None,
+        count=count,
+        first_at=first_at,
+        last_at=last_at,
+        variables=variables,
     )

@@ -11,6 +11,7 @@ from collector.traps import (
     Heard,
     Sender,
     Senders,
+    alarm_named,
     meaning_of,
 )
 
@@ -93,3 +94,19 @@ def test_what_a_hostile_sender_can_make_of_it_is_bounded():
     assert len(rows) == MOST_SENDERS
     assert sum(news.count for _, news in rows) == MOST_SENDERS * 2
     assert [news.oid for _, news in rows].count(TOO_MANY) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "flag"),
+    [
+        ("1.3.6.1.2.1.33.1.6.3.2", "status.on_battery"),
+        ("1.3.6.1.2.1.33.1.6.3.16", "alarm.fan_fault"),
+        ("1.3.6.1.2.1.33.1.6.3.99", None),
+        ("on battery", None),
+    ],
+)
+def test_the_alarm_that_a_trap_carries_is_known_by_its_object(value, flag):
+    assert (
+        alarm_named({"1.3.6.1.2.1.33.1.6.2.1.1.3": "3", "1.3.6.1.2.1.33.1.6.2.1.2.3": value})
+        == flag
+    )
