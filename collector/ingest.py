@@ -1,6 +1,7 @@
 """The one transaction: a batch of arrivals becomes rows, judgements, tickets, all or nothing.
 
-Arrivals queue up from poll loop and listener; a batch is full at 500 or after 200 ms. What was
+Arrivals queue up from poll loop and listener; a batch is full at 500 or after 200 ms, and larger
+only where more has piled up. What was
 acknowledged to its source is committed. A batch that fails because of its data is halved until
 the poison reading stands alone in quarantine; a failure of the database is tried again whole.
 """
@@ -24,6 +25,7 @@ from collector.arrival import Arrival
 from collector.card_store import keep_cards
 from collector.doubts import Watch
 from collector.inbox import Inbox
+from collector.quarantine_bound import QuarantineBound
 from collector.rollup import FINEST, bucket_of, mark_dirty, touched_by
 from collector.trap_store import keep_traps
 from rules.engine import Engine
@@ -36,6 +38,9 @@ from rules.ticket_store import ticket_alarms
 log = logging.getLogger(__name__)
 
 BATCH = 500
+MOST = 2_000
+"""A batch takes in what has piled up, as far as this."""
+
 LINGER_SECONDS = 0.2
 CAPACITY = 10_000
 FURTHEST_AHEAD = timedelta(minutes=5)
@@ -119,8 +124,11 @@ class Ingest:
         self._rules = rules
         self._now = now
         self._oldest = oldest
-        self._inbox = Inbox(capacity=capacity, batch=BATCH, linger_seconds=LINGER_SECONDS)
+        self._inbox = Inbox(
+            capacity=capacity, batch=BATCH, linger_seconds=LINGER_SECONDS, most=MOST
+        )
         self._watch = Watch()
+        self._bound = QuarantineBound()
         self._partitions: set[date] = set()
         self._stop = threading.Event()
         self._give_up_at = inf
@@ -247,7 +255,7 @@ class Ingest:
             telemetry.update_states(connection, parts.newer, expired)
             mark_dirty(connection, dirty)
             telemetry.keep_identities(connection, batch, now)
-            telemetry.quarantine(connection, parts.refused)
+            telemetry.quarantine(connection, self._bound.within(parts.refused, now))
             keep_cards(connection, batch)
             keep_traps(connection, batch)
             examined.record(connection)
