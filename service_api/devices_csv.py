@@ -23,6 +23,7 @@ from collector.address import (
     SnmpAddress,
     parse_address,
 )
+from collector.directory import TopicUnusable, where_of
 from collector.profile import profiles
 from collector.store import WORKERS
 
@@ -283,6 +284,11 @@ def _disagreements(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         if levels[0] == _TOPIC_ROOT and found["key"] not in levels[2:]:
             cure = f"write …/{_TOPIC_ROOT}/v1/{found['key']}"
             yield "address", "the topic is of another device", cure
+        try:
+            where_of(address.topic)
+        except TopicUnusable as unusable:
+            reason, _, cure = str(unusable).partition(": ")
+            yield "address", reason, cure
 
 
 def _contradictions(rows: list[DeviceRow]) -> Iterator[Fault]:

@@ -131,6 +131,8 @@ def test_a_bad_cell_is_named_with_its_cure(extra, cell, column, says):
         ("u1,n,s,c,snmp://public@h:99999", "address", "port"),
         ("u1,n,s,c,snmpv3://u:short@h", "address", "8 characters"),
         ("u1,n,s,c,mqtt://h/ridethrough/v1/u2/reading", "address", "another device"),
+        ("u1,n,s,c,mqtt://h/site/+/ups", "address", "below which all topics of this device"),
+        ("u1,n,s,c,mqtt://h/spBv1.0/plant/gate", "address", "write spBv1.0/GROUP/+/NODE/DEVICE"),
         ("u1,n,s,c", None, "4 cells where the header has 5"),
         ("u1,n,s,c,modbus://h,", None, "quotation marks"),
     ],
