@@ -38,6 +38,8 @@ def further_questions(known: Sequence[Profile], raw: _Raw) -> Iterator[tuple[Ref
     told = plain_oid(raw.get(OBJECT_ID)), text_of(raw.get(DESCRIPTION))
     yield _probes([p for p in families if _names(p, *told) is not None])
     if not any(_is_proved(p, raw) for p in _named(families, raw)):
+        # A slow card of version 1 may not get through all of them: the standard is asked first.
+        yield _probes([p for p in families if p.name == GENERIC])
         yield _probes(families)
 
 
