@@ -117,6 +117,37 @@ def test_an_unknown_card_is_asked_modestly():
     assert max(len(oids) for _, oids in agent.requests) == 10
 
 
+class Hurried(Agent):
+    """Drops its second request, though it had just answered one as long."""
+
+    def answer(self, datagram):
+        answers = super().answer(datagram)
+        return [] if len(self.requests) == 2 else answers
+
+
+def test_a_request_lost_after_one_as_long_was_answered_tells_of_hurry_and_not_of_size():
+    reply = read(Hurried(OBJECTS), OBJECTS, deadline=4.0)
+    assert len(reply.values) == len(OBJECTS)
+    assert reply.seen == Seen(hurried=True)
+
+
+class WithoutBulk(Agent):
+    """Does not answer GETBULK at all."""
+
+    def answer(self, datagram):
+        answers = super().answer(datagram)
+        return [] if self.requests[-1][0] == 0xA5 else answers
+
+
+def test_a_card_that_does_not_bear_getbulk_is_read_without_and_says_so():
+    agent, memory = WithoutBulk(OBJECTS | TABLE | {COUNTER: Typed("gauge", 3)}), CardMemory()
+    reply = read(agent, [NAME, WALK], memory=memory, deadline=4.0)
+    assert len(reply.values[WALK]) == 3
+    assert reply.seen == Seen(bulk_failed=True)
+    again = read(agent, [NAME, WALK], memory=memory, habits=Habits(bulk=False))
+    assert again.seen is None
+
+
 def test_a_pause_between_requests_is_kept():
     agent, times = Agent(OBJECTS), []
     answer = agent.answer

@@ -8,6 +8,7 @@ import pytest
 from collector.address import SNMP_AUTH, SNMP_PRIV, Credentials, SnmpAddress
 from collector.raw import CardMemory, Failure, Habits, ReadFailed
 from collector.readers import snmp
+from collector.readers.snmp_session import KeptSessions, Session
 from tests.collector.v3_agent import AUTH_PASSPHRASE, PRIV_PASSPHRASE, V3Agent, user_name
 
 NAME, UPTIME, ABSENT = "1.3.6.1.2.1.1.2.0", "1.3.6.1.2.1.1.3.0", "1.3.6.1.4.1.99999.1.0"
@@ -201,3 +202,14 @@ def test_whether_a_card_that_ignores_a_community_lives_is_asked_in_version_3(is_
         return await snmp.answers_discovery(SnmpAddress("127.0.0.1", agent.port, "2c"), seconds=0.5)
 
     assert with_agent(work) is not is_silent
+
+
+def test_no_more_sessions_are_kept_than_there_is_room_for_and_each_has_one_user():
+    kept = KeptSessions(most=2)
+    addresses = [replace(RIGHT, port=port) for port in (1, 2, 3)]
+    for address in addresses:
+        kept.keep(address, Session(address, "127.0.0.1"))
+    assert kept.take(addresses[0], "127.0.0.1") is None
+    assert kept.take(addresses[2], "127.0.0.1") is not None
+    assert kept.take(addresses[2], "127.0.0.1") is None
+    assert kept.take(addresses[1], "127.0.0.2") is None
