@@ -6,7 +6,7 @@ from psycopg_pool import ConnectionPool
 
 from collector.lease_holder import LeaseHolder
 from collector.lease_store import Work
-from collector.shards import shard_of
+from collector.shards import polling_shard_of
 from collector.store import KnownDevice, known_devices
 
 
@@ -56,4 +56,6 @@ class GroupShare:
         still = self._holder.shards
         if still >= shards:
             return devices
-        return [device for device in devices if shard_of(device.key) in still]
+        return [
+            device for device in devices if polling_shard_of(device.key, device.address) in still
+        ]

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 import psycopg
 from psycopg.rows import TupleRow, class_row
 
+from collector.shards import polling_shard_of
+
 BEAT_SECONDS = 10.0
 """How often a live collector says so; it counts as dead after three missed beats."""
 ALIVE_FOR = timedelta(seconds=3 * BEAT_SECONDS)
@@ -48,9 +50,9 @@ def known_devices(
     collector_group: str,
     shards: Collection[int] | None = None,
 ) -> list[KnownDevice]:
-    """Return the enabled devices of a group, those in `shards` if told so."""
+    """Return the enabled devices of a group, those polled with `shards` if told so."""
     with connection.cursor(row_factory=class_row(KnownDevice)) as cursor:
-        return cursor.execute(
+        devices = cursor.execute(
             """
             SELECT d.id AS device_id, d.key, d.protocol, d.address,
                 c.sealed AS sealed_credentials, d.profile,
@@ -64,11 +66,20 @@ def known_devices(
             LEFT JOIN device_card k ON k.device_id = d.id
             LEFT JOIN credential c ON c.id = d.credential_id
             WHERE d.enabled AND d.collector_group = %(group)s
-                AND (%(shards)s::smallint[] IS NULL OR d.shard = ANY(%(shards)s))
+                AND (%(shards)s::smallint[] IS NULL OR d.shard = ANY(%(shards)s)
+                    OR d.protocol = 'modbus')
             ORDER BY d.id
             """,
             {"group": collector_group, "shards": None if shards is None else sorted(shards)},
         ).fetchall()
+    if shards is None:
+        return devices
+    # Which Modbus units share an endpoint is read from their addresses.
+    return [
+        device
+        for device in devices
+        if device.protocol != "modbus" or polling_shard_of(device.key, device.address) in shards
+    ]
 
 
 def device_numbers(

@@ -10,7 +10,7 @@ from collector.ingest import Ingest
 from collector.pokes import PokeTeller, hear_pokes
 from collector.poll import PollLoop
 from collector.readers.snmp_quick import Exchange
-from collector.shards import shard_of
+from collector.shards import polling_shard_of
 from collector.store import KnownDevice, known_devices
 from collector.trap_ear import TrapEar
 from service_api.life import Life
@@ -43,7 +43,7 @@ def collect_role(
 
         def let_go() -> None:
             shards = ours.shards
-            loop.let_go(lambda device: shard_of(device.key) in shards)
+            loop.let_go(lambda one: polling_shard_of(one.key, one.address) in shards)
 
         ours = GroupShare(pool, group, collector_id=lambda: life.number, on_change=changed)
         loop = PollLoop(

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from collector.leases import (
     fair_share,
     shards_of,
 )
-from collector.shards import shard_of
+from collector.shards import polling_shard_of, shard_of
 
 
 def settle(members, held, *, blocks=64):
@@ -92,3 +93,31 @@ def test_a_dead_holders_shards_are_taken_over_within_half_a_minute():
 
 def test_a_shard_is_the_first_byte_of_the_digest_modulo_64():
     assert shard_of("ups-1") == hashlib.sha256(b"ups-1").digest()[0] % 64
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ("modbus://10.0.0.7:502/1", "modbus://10.0.0.7/2", "modbus+rtu://10.0.0.7:502/3"),
+        ("modbus://Gateway.example/1", "modbus://gateway.example:502/9"),
+        (
+            "modbus+serial:///dev/ttyUSB0?baud=9600&unit=1",
+            "modbus+serial:///dev/ttyUSB0?baud=9600&unit=2",
+        ),
+    ],
+)
+def test_units_behind_one_gateway_or_on_one_line_are_polled_by_one_collector(addresses):
+    shards = {polling_shard_of(f"ups-{n}", address) for n, address in enumerate(addresses)}
+    assert len(shards) == 1
+
+
+def test_units_behind_different_endpoints_spread():
+    shards = {polling_shard_of("ups", f"modbus://10.0.0.{n}/1") for n in range(1, 200)}
+    assert len(shards) > 48
+
+
+@pytest.mark.parametrize("address", ["snmp://10.0.0.7", "mqtt://10.0.0.7/a", "modbus://", "x"])
+def test_what_shares_no_endpoint_is_polled_with_its_own_shard(address):
+    assert {polling_shard_of(f"ups-{n}", address) for n in range(9)} == {
+        shard_of(f"ups-{n}") for n in range(9)
+    }

@@ -9,8 +9,8 @@ from psycopg_pool import ConnectionPool
 
 from collector.lease_holder import LeaseHolder
 from collector.lease_store import Work, forget_holders, leave, renew
-from collector.shards import shard_of
-from collector.store import begin_collector
+from collector.shards import polling_shard_of, shard_of
+from collector.store import begin_collector, known_devices
 from tests.cast import START, register
 
 COLLECT = Work("collect:default")
@@ -79,6 +79,52 @@ def test_the_database_knows_the_same_shard_of_a_device(database):
             assert shard == shard_of(key)
 
 
+def test_collectors_that_share_a_group_have_each_gateway_whole(database):
+    register(database.admin_dsn, devices=60)
+    with psycopg.connect(database.admin_dsn) as connection:
+        connection.execute(
+            """
+            UPDATE device SET protocol = 'modbus',
+                address = format('modbus://10.0.0.%s:502/%s', id / 4 % 8, id % 4 + 1)
+            WHERE id % 2 = 0
+            """
+        )
+    with psycopg.connect(database.ingest_dsn) as connection:
+        halves = [
+            known_devices(connection, collector_group="default", shards=shards)
+            for shards in (range(32), range(32, 64))
+        ]
+        everything = known_devices(connection, collector_group="default")
+    assert all(halves)
+    assert sorted(one.key for half in halves for one in half) == sorted(d.key for d in everything)
+    gateways = [
+        {one.address.rpartition("/")[0] for one in half if one.protocol == "modbus"}
+        for half in halves
+    ]
+    assert all(gateways)
+    assert not gateways[0] & gateways[1]
+
+
+def test_a_unit_whose_address_changes_moves_to_that_gateways_collector(database):
+    (device_id,) = register(database.admin_dsn)
+    with (
+        psycopg.connect(database.admin_dsn, autocommit=True) as admin,
+        psycopg.connect(database.ingest_dsn, autocommit=True) as connection,
+    ):
+        for host in ("10.0.0.1", "10.0.0.2", "10.0.0.3"):
+            address = f"modbus://{host}:502/1"
+            admin.execute(
+                "UPDATE device SET protocol = 'modbus', address = %s WHERE id = %s",
+                (address, device_id),
+            )
+            having = [
+                shard
+                for shard in range(64)
+                if known_devices(connection, collector_group="default", shards=[shard])
+            ]
+            assert having == [polling_shard_of("another", address)]
+
+
 class Time:
     """A steady clock that a test sets."""
 
@@ -137,6 +183,24 @@ def test_who_cannot_reach_the_database_stops_before_its_lease_is_over(pool):
     finally:
         holder.stop()
     assert used[-1] == frozenset()
+
+
+def test_what_could_not_be_taken_up_is_tried_again(pool):
+    number, tried = collector(pool, "a"), []
+
+    def take_up(blocks):
+        tried.append(len(blocks))
+        if len(tried) == 1:
+            raise RuntimeError("the broker's address is gone for a moment")
+
+    holder = LeaseHolder(pool, INGEST, collector_id=lambda: number, on_change=take_up)
+    holder.start()
+    try:
+        assert holder.blocks == frozenset()
+        until(lambda: len(holder.blocks) == 8)
+        assert tried == [8, 8]
+    finally:
+        holder.stop()
 
 
 def test_one_that_may_not_hold_lets_others(pool):
