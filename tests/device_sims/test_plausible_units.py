@@ -83,6 +83,8 @@ EXPLAINED = {
     ("eaton-mgeups_9px", "input_realpower", "zero_while_live"),
     ("eaton-mgeups_9px", "input_current", "zero_while_live"),
     ("netmanplus_204", "input_realpower", "zero_while_live"),
+    # Recorded with every flag up at once, which no unit is.
+    ("linux_ups-nut", "status_charging", "charging_and_discharging"),
 }
 
 
