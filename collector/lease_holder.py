@@ -139,8 +139,12 @@ class LeaseHolder:
             if blocks == self._blocks:
                 return
             log.info("%s: %d of %d parts are ours", self._work.name, len(blocks), self._work.blocks)
-            self._blocks = blocks
-            self._on_change(blocks)
+            before, self._blocks = self._blocks, blocks
+            try:
+                self._on_change(blocks)
+            except Exception:  # the loop's edge: tried again with the next renewal
+                log.exception("%s: what is ours could not be taken up", self._work.name)
+                self._blocks = before & blocks
 
     def _leave(self) -> None:
         if self._member is None:

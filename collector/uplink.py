@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -50,6 +50,7 @@ class UplinkCounters:
     """What the uplink did since it started."""
 
     spooled: int = 0
+    not_written: int = 0
     connects: int = 0
     sent: int = 0
     acknowledged: int = 0
@@ -183,28 +184,44 @@ class Uplink:
         batch = self._inbox.take(wait_seconds=wait_seconds)
         if not batch:
             return 0
-        skew = self.skew
-        messages = [encode(one, collector=self._who.name, skew=skew) for one in batch]
-        is_failing = False
-        while True:
-            try:
-                self._spool.put(messages)
-                break
-            except sqlite3.Error as error:
-                if not is_failing:
-                    log.exception("the spool takes nothing")
-                is_failing = True
-                if self._stopping.wait(_DISK_AGAIN_SECONDS):
-                    log.warning("%d messages are lost, unwritten: %s", len(batch), error)
-                    return 0
-        if is_failing:
-            log.info("the spool takes messages again")
-        self.counters.spooled += len(batch)
+        messages = self._encoded(batch)
+        if not self._put(messages):
+            return 0
+        self.counters.spooled += len(messages)
         for one in batch:
             if one.acknowledge is not None:
                 one.acknowledge()
         self._wake.set()
         return len(batch)
+
+    def _encoded(self, batch: Sequence[Arrival]) -> list[tuple[str, bytes]]:
+        skew = self.skew
+        messages = []
+        for one in batch:
+            try:
+                messages.append(encode(one, collector=self._who.name, skew=skew))
+            except (KeyError, TypeError, ValueError):
+                self.counters.not_written += 1
+                log.exception("an arrival of %s cannot be written", one.device_key)
+        return messages
+
+    def _put(self, messages: Sequence[tuple[str, bytes]]) -> bool:
+        """Write to the spool, for as long as it takes; false when told to stop meanwhile."""
+        is_failing = False
+        while True:
+            try:
+                self._spool.put(messages)
+            except (sqlite3.Error, OSError) as error:
+                if not is_failing:
+                    log.exception("the spool takes nothing")
+                is_failing = True
+                if self._stopping.wait(_DISK_AGAIN_SECONDS):
+                    log.warning("%d messages are lost, unwritten: %s", len(messages), error)
+                    return False
+            else:
+                if is_failing:
+                    log.info("the spool takes messages again")
+                return True
 
     # To the broker
 

@@ -61,6 +61,7 @@ class Directory:
         self._devices: Mapping[str, int] = {}
         self._skews: Mapping[str, float] = {}
         self._refresh_at = self._refresh_on_miss_at = 0.0
+        self._generation = 0
         self._has_failed = False
         self._loading = threading.Lock()
         self._strangers: OrderedDict[str, float] = OrderedDict()
@@ -72,8 +73,8 @@ class Directory:
 
     def forget(self) -> None:
         """Load anew before the next answer: other devices are asked for from now on."""
-        with self._loading:
-            self._refresh_at = self._refresh_on_miss_at = 0.0
+        self._generation += 1
+        self._refresh_at = self._refresh_on_miss_at = 0.0
 
     def device_id(self, key: str, stopping: threading.Event) -> int | None:
         """Return a device's number, None for a stranger; wait while nobody can tell.
@@ -105,7 +106,7 @@ class Directory:
 
     def _loads(self) -> bool:
         with self._loading:
-            now = time.monotonic()
+            now, generation = time.monotonic(), self._generation
             self._refresh_at = now + _REFRESH_ON_MISS_SECONDS  # until it has succeeded
             try:
                 self._devices, self._skews = self._load(), self._load_skews()
@@ -115,8 +116,10 @@ class Directory:
                 self._has_failed = True
                 return False
             self._has_failed = False
-            self._refresh_at = now + _REFRESH_SECONDS
-            self._refresh_on_miss_at = now + _REFRESH_ON_MISS_SECONDS
+            # What was forgotten meanwhile is no answer: the next look loads again.
+            is_current = generation == self._generation
+            self._refresh_at = now + _REFRESH_SECONDS if is_current else 0.0
+            self._refresh_on_miss_at = now + _REFRESH_ON_MISS_SECONDS if is_current else 0.0
         return True
 
 

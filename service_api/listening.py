@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -17,6 +18,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
+from collector.address import AddressInvalid
 from collector.ear import DeviceEar
 from collector.ingest import Ingest
 from collector.lease_holder import LeaseHolder
@@ -27,6 +29,7 @@ from collector.profile import profiles
 from collector.shards import SHARDS
 from collector.store import WORKERS, KnownDevice, device_numbers, known_devices
 from collector.tls import TlsInvalid
+from collector.uplink import broker_of
 from collector.uplink_ear import Directory, LivesEar, UplinkEar
 from collector.uplink_lives import known_skews, note_beat, note_end
 from collector.uplink_wire import Beat
@@ -81,8 +84,11 @@ class Sessions:
 
     def use(self, blocks: frozenset[int]) -> None:
         """Close what is not among the blocks, and open what is new among them."""
-        for block in sorted(self._open.keys() - blocks):
-            self._open.pop(block).close()
+        closing = [self._open.pop(block) for block in sorted(self._open.keys() - blocks)]
+        if closing:
+            # At once: one that waits for a database out of reach must not keep the others open.
+            with ThreadPoolExecutor(len(closing), thread_name_prefix="close") as threads:
+                list(threads.map(Session.close, closing))
         if blocks and not self._open:
             self._reached_at = self._clock()
         for block in sorted(blocks - self._open.keys()):
@@ -115,7 +121,10 @@ class _Worker:
         self._now = now
         self._url = needed(settings.mqtt_url, "MQTT_URL", "listening to devices that publish")
         try:
+            broker_of(self._url)
             self._tls = broker_tls(settings)
+        except AddressInvalid as invalid:
+            raise DaemonFailed(f"RIDETHROUGH_MQTT_URL: {invalid}") from invalid
         except TlsInvalid as invalid:
             raise DaemonFailed(str(invalid)) from invalid
         self._uplinks: LeaseHolder | None = None

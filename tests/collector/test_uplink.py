@@ -152,6 +152,16 @@ def test_a_beat_tells_of_clock_and_spool_and_its_answer_sets_the_clock_right(bro
         assert document["collector"] == "site-3"
 
 
+def test_what_cannot_be_written_keeps_nothing_else_back(broker, tmp_path, caplog):
+    odd = Arrival("ups-1", AT, "snmp", reading=Reading(0, AT, AT, {"no_such_point": 1.0}))
+    with uplink(broker, tmp_path / "spool") as site:
+        site.offer(odd)
+        site.offer(arrival(1))
+        until(lambda: site.waiting == 1)
+        assert site.counters.not_written == 1
+        assert "cannot be written" in caplog.text
+
+
 def test_what_is_nobodys_is_not_kept(broker, tmp_path):
     with uplink(broker, tmp_path / "spool") as site:
         assert site.offer(arrival(1, key=""))

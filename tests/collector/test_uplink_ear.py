@@ -93,6 +93,19 @@ def test_while_nobody_can_tell_who_the_devices_are_a_message_waits():
     assert [arrival.device_id for arrival in heard] == [7]
 
 
+def test_devices_that_were_forgotten_while_they_were_loaded_are_loaded_again():
+    """Shards came while the list was asked for: their devices are no strangers."""
+    lists = [{"ups-1": 7}, {"ups-1": 7, "ups-2": 8}]
+
+    def load():
+        if len(lists) == 2:
+            directory.forget()
+        return lists.pop(0)
+
+    directory = Directory(load=load, load_skews=dict)
+    assert directory.device_id("ups-2", threading.Event()) == 8
+
+
 class Book:
     """What a lives ear wrote."""
 
