@@ -326,7 +326,7 @@ class PolledDevice:
             self.full_due = now + (FULL_AGAIN_SECONDS if reply.problems else FULL_SECONDS)
             identity = decode_identity(plan, values)
             if is_outgrown(plan, values, self.known_as, identity) and not reply.problems:
-                self.plan = None  # another unit or other firmware: met again on its next poll
+                self.begin_anew()  # another unit or other firmware
             self.known_as = identity
         else:
             self._settle(tools, address, refs, reply, memory)
