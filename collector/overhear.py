@@ -31,7 +31,6 @@ from collector.readers.sparkplug_node import Node, Unit
 from collector.store import KnownDevice
 from rules.facts import Identity, Value
 from rules.plausibility import believed
-from rules.plausibility import believed
 from rules.points import BY_COLUMN
 
 OVERHEAR_SECONDS = 15.0

@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     )
     mqtt_version: MqttVersion = Field(default=5, description="5, or 3 for MQTT 3.1.1")
     mqtt_ca_file: Path | None = Field(
-        default=None, description="PEM: who may vouch for the broker; else the system's certificates"
+        default=None, description="PEM: who may vouch for the broker; else the system's authorities"
     )
     mqtt_cert_file: Path | None = Field(
         default=None, description="PEM: the certificate by which we prove who we are"
