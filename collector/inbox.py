@@ -11,11 +11,17 @@ from collector.arrival import Arrival
 
 
 class Inbox:
-    """Holds up to `capacity` arrivals in order; a batch is full at `batch`."""
+    """Holds up to `capacity` arrivals in order; a batch is full at `batch`.
 
-    def __init__(self, *, capacity: int, batch: int, linger_seconds: float) -> None:
+    What has piled up by the time it is taken makes a larger one, of `most`: each costs less then.
+    """
+
+    def __init__(
+        self, *, capacity: int, batch: int, linger_seconds: float, most: int | None = None
+    ) -> None:
         self._capacity = capacity
         self._batch = batch
+        self._most = most or batch
         self._linger_seconds = linger_seconds
         self._waiting: deque[Arrival] = deque()
         self._changed = threading.Condition()
@@ -43,7 +49,7 @@ class Inbox:
         with self._changed:
             if wait_seconds and self._changed.wait_for(self._has_any, wait_seconds):
                 self._changed.wait_for(self._has_batch, self._linger_seconds)
-            count = min(self._batch, len(self._waiting))
+            count = min(self._most, len(self._waiting))
             return [self._waiting.popleft() for _ in range(count)]
 
     def close(self) -> None:

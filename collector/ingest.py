@@ -1,9 +1,9 @@
 """The one transaction: a batch of arrivals becomes rows, judgements, tickets, all or nothing.
 
 Arrivals queue up from poll loop and listener; a batch is full at 500 or after 200 ms, and larger
-only where more has piled up. What was
-acknowledged to its source is committed. A batch that fails because of its data is halved until
-the poison reading stands alone in quarantine; a failure of the database is tried again whole.
+only where more has piled up. What was acknowledged to its source is committed. A batch that fails
+because of its data is halved until the poison reading stands alone in quarantine; a failure of the
+database is tried again whole.
 """
 
 import logging

@@ -4,6 +4,7 @@ Each function is one statement or two inside ingest's transaction. Columns come 
 points, values are always parameters.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -15,6 +16,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from collector.arrival import Arrival
+from collector.copy_rows import copied, in_order
 from rules.engine import Facts
 from rules.facts import Reading, Value
 from rules.points import BY_COLUMN, POINTS, Kind, Pace
@@ -91,28 +93,10 @@ def copy_newer(connection: Connection, readings: Sequence[Reading]) -> None:
     """COPY readings that are newer than their device's state: none of them can exist already."""
     if not readings:
         return
-    columns = _union(readings)
+    columns = in_order(_union(readings))
     with connection.cursor() as cursor, cursor.copy(_copying(columns)) as copy:
-        copy.set_types(
-            [
-                "int8",
-                "timestamptz",
-                "timestamptz",
-                *(_TYPES[BY_COLUMN[column].kind] for column in columns),
-                "jsonb",
-            ]
-        )
-        for reading in readings:
-            get = reading.points.get
-            copy.write_row(
-                (
-                    reading.device_id,
-                    reading.observed_at,
-                    reading.received_at,
-                    *map(get, columns),
-                    Jsonb(reading.extra) if reading.extra else None,
-                )
-            )
+        for block in copied(readings, columns):
+            copy.write(block)
 
 
 @lru_cache
@@ -174,48 +158,46 @@ def _take_over(connection: Connection, readings: Sequence[Reading]) -> None:
 
     Their values need not be sent again: sending them as arrays cost more than judging them.
     """
-    if not readings:
-        return
-    observed = [reading.observed_at for reading in readings]
-    connection.execute(
-        _taking_over(_union(readings)),
-        (
-            _array(reading.device_id for reading in readings),
-            _array(at.isoformat() for at in observed),
-            _array(reading.stays_valid_seconds for reading in readings),
-            _array(_patience(reading) for reading in readings),
-            _array(not _SLOW.issuperset(reading.points) for reading in readings),
-            _array(not _SLOW.isdisjoint(reading.points) for reading in readings),
-            min(observed),
-            max(observed),
-        ),
-    )
+    alike: dict[tuple[bool, bool], list[Reading]] = defaultdict(list)
+    for reading in readings:
+        points = reading.points
+        alike[not _SLOW.issuperset(points), not _SLOW.isdisjoint(points)].append(reading)
+    for (is_fast, is_slow), group in alike.items():
+        observed = [reading.observed_at for reading in group]
+        connection.execute(
+            _taking_over(_union(group), is_fast=is_fast, is_slow=is_slow),
+            (
+                _array(reading.device_id for reading in group),
+                _array(reading.stays_valid_seconds for reading in group),
+                min(observed),
+                max(observed),
+            ),
+        )
 
 
 @lru_cache
-def _taking_over(columns: tuple[str, ...]) -> bytes:
-    # The bounds tell the planner which partitions it need not look into; LIMIT 1 keeps it from
-    # walking all of a device's rows between them.
+def _taking_over(columns: tuple[str, ...], *, is_fast: bool, is_slow: bool) -> bytes:
+    # A device's newest row between the bounds is the one just copied. The bounds also tell the
+    # planner which partitions it need not look into.
     query = sql.SQL(
         """
         UPDATE device_state s SET observed_at = t.observed_at, received_at = t.received_at,
-            stays_valid_seconds = x.stays_valid_seconds,
-            silence_check_at = t.received_at + make_interval(secs => x.patience),
-            fast_at = CASE WHEN x.is_fast THEN t.observed_at ELSE s.fast_at END,
-            slow_at = CASE WHEN x.is_slow THEN t.observed_at ELSE s.slow_at END,
+            stays_valid_seconds = x.stays_valid_seconds, silence_check_at = t.received_at
+                + make_interval(secs => coalesce(greatest(x.stays_valid_seconds, 5), 60)),
             {merged}
-        FROM unnest(%s::bigint[], %s::timestamptz[], %s::float8[], %s::float8[], %s::bool[],
-                %s::bool[])
-            AS x (device_id, observed_at, stays_valid_seconds, patience, is_fast, is_slow)
+        FROM unnest(%s::bigint[], %s::float8[]) AS x (device_id, stays_valid_seconds)
         CROSS JOIN LATERAL (
             SELECT observed_at, received_at, {columns} FROM telemetry
-            WHERE device_id = x.device_id AND observed_at = x.observed_at
-                AND observed_at BETWEEN %b AND %b LIMIT 1) AS t
+            WHERE device_id = x.device_id AND observed_at BETWEEN %b AND %b
+            ORDER BY observed_at DESC LIMIT 1) AS t
         WHERE s.device_id = x.device_id
         """
     )
     taken = (*columns, "extra")
-    return query.format(merged=_coalesced(taken, "t"), columns=_names(taken)).as_bytes()
+    ages = [sql.SQL("fast_at = t.observed_at")] if is_fast else []
+    ages += [sql.SQL("slow_at = t.observed_at")] if is_slow else []
+    merged = sql.SQL(", ").join([*ages, _coalesced(taken, "t")])
+    return query.format(merged=merged, columns=_names(taken)).as_bytes()
 
 
 def _array(values: Iterable[float | bool | str | None]) -> str:

@@ -25,6 +25,14 @@ def test_what_is_there_is_taken_in_order_and_in_batches():
     assert inbox.take(wait_seconds=0.0) == []
 
 
+def test_what_has_piled_up_makes_a_larger_batch():
+    inbox = Inbox(capacity=10, batch=3, most=5, linger_seconds=FOR_EVER)
+    for number in range(7):
+        inbox.put(arrival(number))
+    assert numbers(inbox.take(wait_seconds=FOR_EVER)) == [0, 1, 2, 3, 4]
+    assert numbers(inbox.take(wait_seconds=0.0)) == [5, 6]
+
+
 def test_a_full_inbox_takes_nothing_until_some_is_taken_out():
     inbox = Inbox(capacity=2, batch=1, linger_seconds=0.0)
     assert [inbox.put(arrival(number)) for number in range(3)] == [True, True, False]
