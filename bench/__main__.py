@@ -1,11 +1,11 @@
-"""Run every measurement, one after the other: under ten minutes in all."""
+"""Measure all parts, one after the other, or those that are named: a few minutes each."""
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from bench import judging, messages, polls
+from bench import judging, messages, polls, rates
 from bench.figures import Figure, render, write
 from bench.stage import Stage, started
 
@@ -14,15 +14,17 @@ STEPS = {
     "polls": polls.measure,
     "judging": judging.measure,
     "mqtt": messages.measure,
+    "rates": rates.measure,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "--only", action="append", choices=STEPS, help="measure this alone; may be repeated"
-    )
-    wanted = parser.parse_args().only or list(STEPS)
+    parser.add_argument("part", nargs="*", help=f"what to measure: {', '.join(STEPS)}; or all")
+    wanted = parser.parse_args().part or list(STEPS)
+    unknown = [part for part in wanted if part not in STEPS]
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(STEPS)}")
     if not Path("/proc/self/stat").exists():
         sys.exit("bench: needs Linux, whose /proc tells what each process used")
     figures: list[Figure] = []

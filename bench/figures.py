@@ -22,6 +22,11 @@ def at_most(name: str, value: float, unit: str, limit: float) -> Figure:
     return Figure(name, value, unit, f"≤ {limit:g}", value <= limit)
 
 
+def at_least(name: str, value: float, unit: str, limit: float) -> Figure:
+    """Return a figure that is to reach a limit."""
+    return Figure(name, value, unit, f"≥ {limit:,g}", value >= limit)
+
+
 def render(figures: Sequence[Figure]) -> str:
     """Return the figures as a table."""
     rows = [

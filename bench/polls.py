@@ -31,7 +31,7 @@ def measure(stage: Stage) -> list[Figure]:
         )
         with stage.daemon(["collect", "ingest"]) as daemon:
             wait_until(
-                lambda: _seen(stage) == DEVICES,
+                lambda: stage.seen() == DEVICES,
                 f"{DEVICES} devices met for the first time",
                 seconds=_MEETING_SECONDS,
             )
@@ -58,10 +58,6 @@ def measure(stage: Stage) -> list[Figure]:
         Figure("the canned responder, in no other figure", median(agents) * 1e6, "µs per poll"),
         at_most(f"memory of the daemon with {DEVICES:,} devices", memory, "MB", 400),
     ]
-
-
-def _seen(stage: Stage) -> int:
-    return int(stage.one("SELECT count(*) FROM device_state WHERE observed_at IS NOT NULL"))
 
 
 def _rows(stage: Stage) -> int:

@@ -1,6 +1,7 @@
 """What processes used, as Linux tells it in /proc: CPU seconds and resident memory."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -36,6 +37,21 @@ def resident_bytes(process_id: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"process {process_id} tells no VmRSS")
+
+
+def resident_bytes_of_tree(process_id: int) -> int:
+    """Return how much memory a process and its children hold, what they share counted each time."""
+    return sum(resident_bytes(one) for one in (process_id, *_children(process_id)))
+
+
+def _children(process_id: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if int(_stat(int(entry.name))[_PARENT]) == process_id:
+                    found.append(int(entry.name))
+    return found
 
 
 def _stat(process_id: int) -> list[str]:

@@ -8,6 +8,7 @@ A further line with a number makes so many of the last devices fall silent, 0 al
 """
 
 import json
+import resource
 import select
 import socket
 import subprocess
@@ -102,6 +103,8 @@ def serve(held: Mapping[bytes, bytes], count: int) -> None:
 
 
 def _bound(count: int) -> list[socket.socket]:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     port = 0
     agents = []
     for number in range(count):

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from bench.processes import cpu_seconds, cpu_seconds_of_tree
+from bench.processes import cpu_seconds_of_tree
 from service_api.database import migrate
 from service_api.embedded import EmbeddedPostgres
 
@@ -64,7 +65,7 @@ class Stage:
         postgres = self.postgres.process_id
         if postgres is None:
             raise RuntimeError("PostgreSQL is not running")
-        return Used(cpu_seconds(daemon), cpu_seconds_of_tree(postgres))
+        return Used(cpu_seconds_of_tree(daemon), cpu_seconds_of_tree(postgres))
 
     def register(self, addresses: Sequence[str], **columns: object) -> list[int]:
         """Register a device of one customer at each address, else alike; returns their ids."""
@@ -76,14 +77,13 @@ class Stage:
                 connection,
                 "INSERT INTO customer (key, name, name_zh) VALUES (%s, 'Customer', '客户')"
                 " RETURNING id",
-                prefix,
+                (prefix,),
             )
             (site_id,) = _row(
                 connection,
                 "INSERT INTO site (customer_id, key, name, name_zh)"
                 " VALUES (%s, %s, 'Site', '站点') RETURNING id",
-                customer_id,
-                prefix,
+                (customer_id, prefix),
             )
             names = ", ".join(columns)
             values = ", ".join(["%s"] * len(columns))
@@ -98,16 +98,65 @@ class Stage:
             connection.execute("ANALYZE device, device_state")
         return sorted(row[0] for row in rows)
 
+    def change_devices(self, *, poll_seconds: float) -> None:
+        """Let all devices be polled in another rhythm, from when they are loaded anew."""
+        with psycopg.connect(self.dsn("superuser")) as connection:
+            connection.execute("SELECT set_config('ridethrough.scope', 'all', false)")
+            connection.execute("UPDATE device SET poll_seconds = %s", (poll_seconds,))
+
+    def seen(self) -> int:
+        """Return how many devices were read at least once."""
+        return int(self.one("SELECT count(*) FROM device_state WHERE observed_at IS NOT NULL"))
+
+    def now(self) -> datetime:
+        """Return the time that readings carry."""
+        return datetime.now(UTC)
+
+    def kept(
+        self, begin: datetime, end: datetime, deadline_seconds: float, first: int
+    ) -> tuple[int, int, int]:
+        """Return the polls in a stretch of time of the first devices: stored, late, and missing.
+
+        A poll is late that came longer after the one before than rhythm and deadline allow.
+        Missing are devices without any poll, and polls by which a device has fewer than its rhythm
+        makes of that time, one spared for where the stretch begins.
+        """
+        with psycopg.connect(self.dsn("superuser")) as connection:
+            row = _row(
+                connection,
+                """
+                WITH gaps AS (
+                    SELECT device_id, observed_at - lag(observed_at)
+                        OVER (PARTITION BY device_id ORDER BY observed_at) AS gap
+                    FROM telemetry WHERE observed_at BETWEEN %(begin)s AND %(end)s),
+                counts AS (
+                    SELECT d.id, count(g.device_id) AS n, d.poll_seconds,
+                        count(*) FILTER (WHERE g.gap > make_interval(
+                            secs => d.poll_seconds + %(deadline)s)) AS late
+                    FROM (SELECT id, poll_seconds FROM device ORDER BY id LIMIT %(first)s) d
+                    LEFT JOIN gaps g ON g.device_id = d.id GROUP BY d.id, d.poll_seconds)
+                SELECT coalesce(sum(n), 0)::bigint, coalesce(sum(late), 0)::bigint,
+                    coalesce(sum(greatest(0, floor(extract(epoch FROM %(end)s::timestamptz
+                        - %(begin)s::timestamptz) / poll_seconds) - 1 - n)), 0)::bigint
+                FROM counts
+                """,
+                {"begin": begin, "end": end, "deadline": deadline_seconds, "first": first},
+            )
+        return int(row[0]), int(row[1]), int(row[2])
+
     def forget_devices(self) -> None:
         """Remove all devices and what was recorded of them."""
         with psycopg.connect(self.dsn("superuser")) as connection:
             connection.execute("TRUNCATE device, telemetry, incident, ticket, outbox CASCADE")
 
     @contextmanager
-    def daemon(self, roles: Sequence[str], **settings: str) -> Iterator[int]:
-        """Run the daemon in a process of its own; yields its process id."""
+    def daemon(self, roles: Sequence[str], workers: int = 1, **settings: str) -> Iterator[int]:
+        """Run the daemon in so many processes of its own; yields the first one's id."""
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "service_api.cli", "run", "--roles", ",".join(roles)],
+            [
+                *(sys.executable, "-m", "service_api.cli", "run"),
+                *("--roles", ",".join(roles), "--workers", str(workers)),
+            ],
             env=os.environ | self._environment() | settings,
             stdout=subprocess.DEVNULL,
         )
@@ -127,7 +176,9 @@ class Stage:
         }
 
 
-def _row(connection: psycopg.Connection, query: str, *parameters: object) -> tuple[Any, ...]:
+def _row(
+    connection: psycopg.Connection, query: str, parameters: Sequence[object] | Mapping[str, object]
+) -> tuple[Any, ...]:
     row = connection.execute(query, parameters).fetchone()
     if row is None:
         raise RuntimeError("the database returned no row")
