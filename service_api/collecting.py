@@ -14,6 +14,7 @@ from collector.shards import polling_shard_of
 from collector.store import KnownDevice, known_devices
 from collector.trap_ear import TrapEar
 from service_api.life import Life
+from service_api.metrics import WATCHED
 from service_api.secrets import Sealer
 from service_api.settings import Settings
 from service_api.supervisor import Clock, DaemonFailed, Role, asked_or_done
@@ -59,10 +60,11 @@ def collect_role(
         polling = asyncio.create_task(loop.run(stopping), name="poll")
         hearing = asyncio.create_task(hear_pokes(dsn, loop.poke), name="pokes")
         try:
-            await asked_or_done(stop, polling)
-            hearing.cancel()
-            stopping.set()
-            await polling
+            with WATCHED.showing("poll", lambda: loop.counters):
+                await asked_or_done(stop, polling)
+                hearing.cancel()
+                stopping.set()
+                await polling
         finally:
             await asyncio.to_thread(ours.stop)
 
@@ -102,7 +104,8 @@ def trap_role(
         stopping = asyncio.Event()
         telling = asyncio.create_task(teller.run(), name="tell-pokes")
         hearing = asyncio.create_task(ear.run(stopping), name="traps")
-        await asked_or_done(stop, hearing)
+        with WATCHED.showing("traps", lambda: ear.counters):
+            await asked_or_done(stop, hearing)
         telling.cancel()
         stopping.set()
         try:

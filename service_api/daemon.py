@@ -25,6 +25,7 @@ from service_api.database import open_pool, require_current_schema
 from service_api.interpreter import tune
 from service_api.jobs import jobs
 from service_api.listening import listen_role
+from service_api.metrics import WATCHED
 from service_api.notifications.sending import deliver_one
 from service_api.outbox import take_one
 from service_api.request import AppConfig
@@ -143,11 +144,12 @@ def _sealer(settings: Settings) -> Callable[[bytes], str]:
 def _until_stopped(ingest: Ingest) -> Callable[[threading.Event], None]:
     def run(stop: threading.Event) -> None:
         storing = threading.Thread(target=ingest.run, name="ingest-batches", daemon=True)
-        storing.start()
-        while storing.is_alive() and not stop.wait(IDLE_SECONDS):
-            pass
-        ingest.stop()
-        storing.join()
+        with WATCHED.showing("ingest", lambda: ingest.counters):
+            storing.start()
+            while storing.is_alive() and not stop.wait(IDLE_SECONDS):
+                pass
+            ingest.stop()
+            storing.join()
 
     return run
 

@@ -35,6 +35,7 @@ from collector.uplink_lives import known_skews, note_beat, note_end
 from collector.uplink_wire import Beat
 from service_api.broker_tls import broker_tls
 from service_api.life import Life
+from service_api.metrics import WATCHED
 from service_api.settings import Settings
 from service_api.supervisor import Clock, DaemonFailed, Role, needed
 
@@ -246,11 +247,12 @@ class _Worker:
 
 @contextmanager
 def _listening(listener: Listener) -> Iterator[None]:
-    listener.start()
-    try:
-        yield
-    finally:
-        listener.stop()
+    with WATCHED.showing("listen", lambda: listener.counters):
+        listener.start()
+        try:
+            yield
+        finally:
+            listener.stop()
 
 
 def listen_role(
