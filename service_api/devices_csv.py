@@ -277,8 +277,8 @@ def _disagreements(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "collector_group", f"{group} is for what is not polled", "choose another name"
     protocol = {"json": "mqtt"}.get(profile.protocol, profile.protocol) if profile else None
     if protocol not in (None, _protocol_of(address)):
-        fitting = _names_of(_protocol_of(address))
-        yield "profile", f"{found['profile']} is for {protocol} addresses", f"use {fitting}"
+        cure = f"leave it empty, or choose one for {_protocol_of(address)} from `profile list`"
+        yield "profile", f"{found['profile']} is for {protocol} addresses", cure
     if isinstance(address, MqttAddress) and "key" in found:
         levels = address.topic.split("/")
         if levels[0] == _TOPIC_ROOT and found["key"] not in levels[2:]:
@@ -405,8 +405,3 @@ def _protocol_of(address: Address) -> str:
             return "modbus"
         case MqttAddress():
             return "mqtt"
-
-
-def _names_of(protocol: str) -> str:
-    wanted = "json" if protocol == "mqtt" else protocol
-    return ", ".join(name for name, found in profiles().items() if found.protocol == wanted)

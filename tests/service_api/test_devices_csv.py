@@ -94,7 +94,7 @@ def test_a_cell_may_hold_a_comma_in_quotation_marks():
     ("extra", "cell", "column", "says"),
     [
         ("profile", "rfc1629", "profile", "did you mean rfc1628?"),
-        ("profile", "apc-modbus", "profile", "is for modbus addresses: use apc-powernet"),
+        ("profile", "apc-modbus", "profile", "is for modbus addresses: leave it empty, or"),
         ("installed_on", "2026-03-03", "installed_on", "lies in the future"),
         ("battery_installed_on", "2027-01-01", "battery_installed_on", "up to 2026-03-02"),
         ("installed_on", "31.12.2020", "installed_on", "write 2024-03-05"),
