@@ -47,6 +47,7 @@ _MOST_STEPS = 2 * _MOST_ROWS
 _REPETITIONS = 10  # larger ones are refused or answered short by many cards
 _MOST_RESYNCS = 2  # once for time or engine, once for the other way to lengthen keys
 _BLIND_TRIES = 2
+_MOST_BLIND_TRIES = 2 * _REPETITIONS
 _TOO_BIG, _NO_SUCH_NAME = 1, 2
 
 
@@ -323,7 +324,7 @@ class Poll:
         cursor = GetIter(column, _REPETITIONS) if bulk else GetIter(column)
         try:
             for _ in range(_MOST_STEPS):
-                more = await (self._bulk(cursor) if bulk else self._next(cursor, column))
+                more = await (self._bulk if bulk else self._next)(cursor, column)
                 for oid, value in more:
                     if oid in rows or not oid.startswith(f"{column}."):
                         return list(rows.items())
@@ -341,11 +342,19 @@ class Poll:
             return None
         return list(rows.items())
 
-    async def _bulk(self, cursor: GetIter) -> list[tuple[str, Scalar]]:
-        got = await self._opened().next_rows(cursor, self.patience)
-        return [row for row in got or () if row is not None]
+    async def _bulk(self, cursor: GetIter, column: str) -> list[tuple[str, Scalar]]:
+        """Return the next rows with a value; a page of nothing but NULL is passed row by row.
 
-    async def _next(self, cursor: GetIter, column: str) -> list[tuple[str, Scalar]]:
+        The library says None of such a page and leaves its cursor before it, other than at the end.
+        """
+        got = await self._opened().next_rows(cursor, self.patience)
+        if got is None:
+            return await self._next(cursor, column, blind_tries=_MOST_BLIND_TRIES)
+        return [row for row in got if row is not None]
+
+    async def _next(
+        self, cursor: GetIter, column: str, blind_tries: int = _BLIND_TRIES
+    ) -> list[tuple[str, Scalar]]:
         """Return the next row with a value; rows that are NULL, as of absent phases, are passed.
 
         The library takes a NULL for the end, but its cursor stands behind it. What came can be
@@ -357,7 +366,7 @@ class Poll:
                 return [row]
             answer = self._answer()
             if answer is None:
-                is_over = self.address.version != "3" or again >= _BLIND_TRIES
+                is_over = self.address.version != "3" or again >= blind_tries
             else:
                 is_over = answer.error_status != 0 or not any(
                     one.is_null and one.oid.startswith(f"{column}.") for one in answer.varbinds

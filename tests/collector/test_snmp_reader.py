@@ -320,3 +320,37 @@ def test_answers_with_any_bytes_wrong_surprise_nobody():
     failures, found = asyncio.run(run())
     assert 0 < failures < 80
     assert found < 80
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+@pytest.mark.parametrize("version", ["1", "2c"])
+@pytest.mark.parametrize(
+    ("nulls", "rows"),
+    [
+        ([1], [2, 3]),
+        ([2, 4, 6], [1, 3, 5]),
+        (range(1, 12), [12]),
+        (range(2, 40), [1, 40]),
+        ([*range(5, 24), 41], [1, 2, 3, 4, 40]),
+        (range(1, 30), []),
+    ],
+)
+def test_rows_behind_rows_that_are_null_are_read(nulls, rows, version, bulk):
+    agent = Agent(
+        {f"{WALK.column}.{n}": Typed("null", 0) for n in nulls}
+        | {f"{WALK.column}.{n}": Typed("integer", n) for n in rows}
+        | {NAME: Typed("oid", BASE), f"{BASE}.200.0": Typed("integer", 7)}
+    )
+    walk = Walk(WALK.column, None)
+    reply = read(agent, [NAME, walk], version=version, habits=Habits(bulk=bulk))
+    assert reply.values.get(walk, ()) == tuple(rows)
+    assert reply.problems == ()
+
+
+def test_a_table_of_nothing_but_null_has_a_bound():
+    agent = Agent(
+        {f"{WALK.column}.{n}": Typed("null", 0) for n in range(1, 500)} | {NAME: Typed("oid", BASE)}
+    )
+    reply = read(agent, [NAME, Walk(WALK.column, None)])
+    assert reply.values == {NAME: BASE}
+    assert len(agent.requests) < 80
