@@ -29,6 +29,7 @@ _CALM_POLL_SECONDS = 20.0
 _MEETING_SECONDS = 900.0
 _LEARNING_SECONDS = 60.0
 _LOST_SHARE = 0.05
+_READINGS_A_DAY = 86_400 / 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,13 @@ def measure(stage: Stage) -> list[Figure]:
                     )
                 )
                 figures.append(fleet.beside_dead(best.rate * 0.6))
+                figures.append(
+                    Figure(
+                        "disk of readings, raw, per 1,000 units and day at 30 s",
+                        stage.bytes_a_reading() * 1_000 * _READINGS_A_DAY / 1e6,
+                        "MB",
+                    )
+                )
     return figures
 
 

@@ -108,6 +108,17 @@ class Stage:
         """Return how many devices were read at least once."""
         return int(self.one("SELECT count(*) FROM device_state WHERE observed_at IS NOT NULL"))
 
+    def bytes_a_reading(self) -> float:
+        """Return what a stored reading takes on disk, its index included."""
+        return float(
+            self.one(
+                """
+                SELECT (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits
+                    WHERE inhparent = 'telemetry'::regclass)::float8 / count(*) FROM telemetry
+                """
+            )
+        )
+
     def now(self) -> datetime:
         """Return the time that readings carry."""
         return datetime.now(UTC)
