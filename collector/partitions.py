@@ -31,12 +31,22 @@ def oldest_kept(now: datetime, raw_days: int) -> datetime:
     return oldest.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
+def take_turns(connection: psycopg.Connection[TupleRow]) -> None:
+    """Let one make partitions at a time, until its transaction ends.
+
+    In a statement of its own: the next one then sees what others made meanwhile. Inside one
+    statement the server may go on believing that a table is not there.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('ensure_partition'))")
+
+
 def make_ahead(connection: psycopg.Connection[TupleRow], now: datetime, *, days: int = 7) -> int:
     """Make the partitions from yesterday to `days` ahead; return how many were missing.
 
     Yesterday's too: a reading may come late. Servers that make partitions themselves have none
     missing.
     """
+    take_turns(connection)
     row = connection.execute(
         """
         SELECT count(*) FILTER (WHERE ensure_partition(parent, starts))

@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from collector.arrival import Arrival
 from collector.copy_rows import copied, in_order
+from collector.partitions import take_turns
 from rules.engine import Facts
 from rules.facts import Reading, Value
 from rules.points import BY_COLUMN, POINTS, Kind, Pace
@@ -33,6 +34,7 @@ _SLOW = frozenset(point.column for point in POINTS if point.pace is Pace.SLOW)
 
 def ensure_partition(connection: Connection, at: datetime) -> None:
     """Make the partition that `at` falls into, if this server needs that and lacks it."""
+    take_turns(connection)
     connection.execute("SELECT ensure_partition('telemetry', %s)", (at,))
 
 

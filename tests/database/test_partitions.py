@@ -1,3 +1,5 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -93,3 +95,16 @@ def test_quarantined_input_is_kept_for_thirty_days(connection):
     assert retain(connection, NOON, raw_days=14).quarantined == 1
     left = connection.execute("SELECT count(*) FROM quarantine").fetchone()
     assert left == (2,)
+
+
+def test_several_that_start_at_once_make_each_partition_once(database):
+    count = 8
+    together = threading.Barrier(count)
+
+    def make(_: int) -> None:
+        with psycopg.connect(database.ingest_dsn) as connection:
+            together.wait()
+            make_ahead(connection, NOON)
+
+    with ThreadPoolExecutor(count) as threads:
+        list(threads.map(make, range(count)))
