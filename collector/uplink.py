@@ -21,6 +21,7 @@ from typing import Any
 
 from collector.address import AddressInvalid, MqttAddress, parse_address
 from collector.arrival import Arrival
+from collector.downlink import HeardList
 from collector.inbox import Inbox
 from collector.skew import OwnSkew
 from collector.spool import Spool
@@ -100,7 +101,8 @@ def broker_of(url: str) -> MqttAddress:
 class Uplink:
     """Takes arrivals from any thread from `start` to `stop`, and sends them when it can.
 
-    `now` is the wall clock, which may be wrong; `steady` never steps.
+    `now` is the wall clock, which may be wrong; `steady` never steps. `listed` is the list of
+    devices, where that comes from the center.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Uplink:
         version: int = 5,
         tls: ssl.SSLContext | None = None,
         unacknowledged: int = UNACKNOWLEDGED,
+        listed: HeardList | None = None,
     ) -> None:
         self.counters = UplinkCounters()
         self._broker = broker
@@ -124,6 +127,7 @@ class Uplink:
         self._is_v5 = version == 5
         self._tls = tls
         self._unacknowledged = unacknowledged
+        self._listed = listed
         noted = spool.noted("skew")
         self._noted = None if noted is None else float(noted)
         self._skew = OwnSkew(remembered=self._noted)
@@ -353,6 +357,8 @@ class Uplink:
             "spooled": len(self._spool),
             "dropped": self._spool.dropped,
         }
+        if self._listed is not None:
+            document["devices"] = self._listed.digest
         if skew is not None:
             document["skew"] = round(skew, 3)
             if self._noted is None or abs(skew - self._noted) > _SKEW_NOTED_SECONDS:
@@ -361,8 +367,12 @@ class Uplink:
         self._skew.ask(self._beats, steady=self._steady())
         connection.say(collector_topic(self._who.name, "beat"), json.dumps(document))
 
-    def _hear(self, payload: bytes) -> None:
+    def _hear(self, kind: str, payload: bytes) -> None:
         """Take in the center's answer to a beat."""
+        if kind == "devices":
+            if self._listed is not None:
+                self._listed.take(payload)
+            return
         answer = read_answer(payload)
         if answer is not None and answer.life == self._who.life:
             self._skew.hear(answer.number, answer.at, steady=self._steady())

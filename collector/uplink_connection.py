@@ -34,7 +34,7 @@ class Connection:
         broker: MqttAddress,
         name: str,
         wake: threading.Event,
-        hear: Callable[[bytes], None],
+        hear: Callable[[str, bytes], None],
         *,
         is_v5: bool,
     ) -> None:
@@ -73,7 +73,7 @@ class Connection:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
-        client.on_message = lambda _, __, message: self._hear(bytes(message.payload))
+        client.on_message = self._on_message
         client.connect_timeout = CONNECT_SECONDS
         clean: Any = True if self._is_v5 else mqtt.MQTT_CLEAN_START_FIRST_ONLY
         client.connect(self._broker.host, self._broker.port, KEEPALIVE_SECONDS, clean_start=clean)
@@ -130,8 +130,15 @@ class Connection:
             # One is for our availability.
             self.receive_maximum = max(1, getattr(properties, "ReceiveMaximum", 65_535) - 1)
             client.publish(self._topic("availability"), b"online", qos=_QOS, retain=True)
-            client.subscribe(self._topic("clock"), qos=0)
+            client.subscribe([(self._topic("clock"), 0), (self._topic("devices"), 0)])
         self._answered.set()
+
+    def _on_message(self, _: mqtt.Client, __: object, message: mqtt.MQTTMessage) -> None:
+        kind = message.topic.rpartition("/")[2]
+        try:
+            self._hear(kind, bytes(message.payload))
+        except Exception:  # the loop's edge: raising would end the network thread
+            log.exception("what the center says under %s cannot be taken in", kind)
 
     def _on_disconnect(
         self,

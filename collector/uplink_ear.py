@@ -191,7 +191,8 @@ class LivesEar:
     """Hears collectors away from the center live and die, and answers when it heard them.
 
     `note_beat(name, beat, skew)` and `note_end(name)` keep what was heard; what they raise is the
-    listener's to tell.
+    listener's to tell. `list_of(group)` returns digest and message of the group's devices, for
+    collectors that have no other list; None while nobody can tell.
     """
 
     def __init__(
@@ -199,7 +200,9 @@ class LivesEar:
         *,
         note_beat: Callable[[str, Beat, float], None],
         note_end: Callable[[str], None],
+        list_of: Callable[[str], tuple[str, bytes] | None],
     ) -> None:
+        self._list_of = list_of
         self._note_beat = note_beat
         self._note_end = note_end
         self._skews: OrderedDict[tuple[str, str], HeardSkew] = OrderedDict()
@@ -249,6 +252,10 @@ class LivesEar:
             "at": message.received_at.isoformat(),
         }
         self._answers.append((collector_topic(name, "clock"), json.dumps(answer).encode()))
+        if beat.devices is not None:
+            listed = self._list_of(beat.group)
+            if listed is not None and listed[0] != beat.devices:
+                self._answers.append((collector_topic(name, "devices"), listed[1]))
         known = self._skews.setdefault((name, beat.life), HeardSkew())
         self._skews.move_to_end((name, beat.life))
         if len(self._skews) > _MOST_COLLECTORS:

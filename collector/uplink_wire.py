@@ -10,7 +10,8 @@ Both directions stand here, side by side. The document's form is version 1:
      "identity": {…}, "profile": "rfc1628", "card": {…}, "trap": {…}}
 
 A collector tells of its life under `collectors/<name>`: `availability` (`online`, or the last will
-`offline`), `beat`, and the center answers under `clock` when it got a beat.
+`offline`), `beat`, and the center answers under `clock` when it got a beat, and under `devices`
+with the list of its devices, where it asks for that.
 
 What is not told is left out. Instants are by the collector's clock; `skew` says how many seconds
 that is ahead of the center's, as the collector knew it then. It is applied where it matters, and
@@ -95,7 +96,10 @@ class _News(BaseModel):
 
 
 class Beat(BaseModel):
-    """A sign of life; `at` is by the collector's clock."""
+    """A sign of life; `at` is by the collector's clock.
+
+    `devices` says which list of devices it has, where it has that from the center.
+    """
 
     model_config = _FORM
     v: Literal[1]
@@ -106,6 +110,7 @@ class Beat(BaseModel):
     spooled: Annotated[int, Field(ge=0, lt=2**63)] = 0
     dropped: Annotated[int, Field(ge=0, lt=2**63)] = 0
     skew: FiniteFloat | None = None
+    devices: Annotated[str, Field(max_length=64)] | None = None
 
 
 class Answer(BaseModel):

@@ -18,6 +18,7 @@ from re import sub
 import psycopg
 
 from collector.credentials import credentials_text
+from collector.downlink import HeardList
 from collector.poll import PollLoop
 from collector.readers.snmp_quick import Exchange
 from collector.site_list import RememberedList
@@ -34,7 +35,6 @@ from service_api.supervisor import (
     Clock,
     DaemonFailed,
     Role,
-    SettingMissing,
     Supervisor,
     asked_or_done,
     needed,
@@ -54,19 +54,20 @@ Load = Callable[[], Sequence[KnownDevice]]
 def away(settings: Settings, *, devices: Path | None, now: Clock) -> Iterator[Supervisor]:
     """Poll on site and send to the center, until the context ends; yields the supervisor.
 
-    `devices` is a file in the form of `devices import`; without it the database is asked. Raises
+    `devices` is a file in the form of `devices import`; without it the database is asked, and the
+    center over the uplink where there is none in reach. Raises SettingMissing,
     DaemonFailed, AddressInvalid, ImportInvalid and TlsInvalid.
     """
     tune()
     broker = broker_of(needed(settings.uplink_url, "UPLINK_URL", "sending to the center"))
     tls = broker_tls(settings)
     folder = settings.spool_dir or default_spool_dir()
-    load, unseal = _source(settings, folder, devices, now)
     try:
         spool = Spool(folder, limit_bytes=settings.spool_mb * _MEGABYTE)
     except (OSError, SpoolBusy) as error:
         raise DaemonFailed(f"the spool cannot be kept: {error}") from error
     try:
+        load, unseal, listed = _source(settings, folder, devices, now)
         uplink = Uplink(
             broker,
             who=Self(_name(settings), settings.collector_group, secrets.token_hex(8)),
@@ -74,6 +75,7 @@ def away(settings: Settings, *, devices: Path | None, now: Clock) -> Iterator[Su
             now=now,
             version=settings.mqtt_version,
             tls=tls,
+            listed=listed,
         )
         log.info("%d messages of earlier wait for the line", uplink.waiting)
         uplink.start()
@@ -103,25 +105,23 @@ def _name(settings: Settings) -> str:
 
 def _source(
     settings: Settings, folder: Path, file: Path | None, now: Clock
-) -> tuple[Load, Callable[[bytes], str]]:
-    """Return what loads the devices, and what opens their credentials."""
+) -> tuple[Load, Callable[[bytes], str], HeardList | None]:
+    """Return what loads the devices, what opens their credentials, and the list that is heard."""
     if file is not None:
         listed = _Listed(file, now)
         listed()  # a fault is told at the start
-        return listed, bytes.decode
+        return listed, bytes.decode, None
+    key = needed(settings.encryption_key, "ENCRYPTION_KEY", "devices without a file (--devices)")
     if settings.ingest_database_url is None:
-        raise SettingMissing(
-            "which devices there are is not given: name a file by --devices, or set "
-            "RIDETHROUGH_INGEST_DATABASE_URL"
-        )
+        heard = HeardList(folder)
+        return heard.devices, Sealer(key).unseal, heard
     dsn = settings.ingest_database_url.get_secret_value()
-    key = needed(settings.encryption_key, "ENCRYPTION_KEY", "the devices' credentials")
 
     def ask() -> list[KnownDevice]:
         with psycopg.connect(dsn, connect_timeout=CONNECT_SECONDS) as connection:
             return known_devices(connection, collector_group=settings.collector_group)
 
-    return RememberedList(folder, load=ask).devices, Sealer(key).unseal
+    return RememberedList(folder, load=ask).devices, Sealer(key).unseal, None
 
 
 class _Listed:

@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from collector.address import AddressInvalid
+from collector.downlink import pack
 from collector.ear import DeviceEar
 from collector.ingest import Ingest
 from collector.lease_holder import LeaseHolder
@@ -50,6 +51,8 @@ UPLINKS = Work("ingest", block=8)
 _REACH_SECONDS = 15.0
 _REACH_AGAIN_SECONDS = 10.0
 _DATABASE_SECONDS = 5.0
+_LIST_SECONDS = 10.0
+_MOST_LISTS = 1_000
 
 
 class Session:
@@ -130,6 +133,7 @@ class _Worker:
             raise DaemonFailed(str(invalid)) from invalid
         self._uplinks: LeaseHolder | None = None
         self._directory = Directory(load=self._devices, load_skews=self._skews)
+        self._lists: dict[str, tuple[tuple[str, bytes] | None, float]] = {}
         self._is_failing = False
 
     def run(self, stop: threading.Event) -> None:
@@ -176,7 +180,8 @@ class _Worker:
             DeviceEar(load=self._units, asks_for_births=self._settings.sparkplug_rebirth), client_id
         )
         lives = self._listener(
-            LivesEar(note_beat=self._note_beat, note_end=self._note_end), f"{client_id}-lives"
+            LivesEar(note_beat=self._note_beat, note_end=self._note_end, list_of=self._list_of),
+            f"{client_id}-lives",
         )
         stack.enter_context(
             Life(
@@ -225,6 +230,22 @@ class _Worker:
     def _skews(self) -> Mapping[str, float]:
         with self._pool.connection() as connection:
             return known_skews(connection, now=self._now())
+
+    def _list_of(self, group: str) -> tuple[str, bytes] | None:
+        """Return the list of a group's devices, as it was at most some seconds ago."""
+        now = time.monotonic()
+        listed, until = self._lists.get(group, (None, 0.0))
+        if now < until:
+            return listed
+        try:
+            with self._pool.connection(_DATABASE_SECONDS) as connection:
+                listed = pack(known_devices(connection, collector_group=group))
+        except psycopg.Error:
+            return listed  # the beat that brought us here could not be noted either: that is told
+        if len(self._lists) >= _MOST_LISTS:
+            self._lists.clear()
+        self._lists[group] = listed, now + _LIST_SECONDS
+        return listed
 
     def _note_beat(self, name: str, beat: Beat, skew: float) -> None:
         self._note(partial(note_beat, name=name, beat=beat, skew=skew, now=self._now()))

@@ -115,6 +115,7 @@ class Book:
         self.ear = LivesEar(
             note_beat=lambda name, beat, skew: self.beats.append((name, beat, skew)),
             note_end=self.ends.append,
+            list_of=lambda group: ("abc", b"the list of " + group.encode()),
         )
 
 
@@ -139,6 +140,16 @@ def test_a_beat_is_noted_and_answered_with_our_time():
         )
     ]
     book.ear.tend(lambda *_: pytest.fail("answered twice"))
+
+
+@pytest.mark.parametrize(("has", "is_sent"), [(None, False), ("abc", False), ("", True)])
+def test_a_collector_that_asks_for_its_devices_gets_the_list_it_has_not(has, is_sent):
+    book = Book()
+    book.ear.hear(beat() if has is None else beat(devices=has))
+    said = {}
+    book.ear.tend(said.__setitem__)
+    assert ("ridethrough/v1/uplink/collectors/site-3/devices" in said) is is_sent
+    assert (b"the list of g" in said.values()) is is_sent
 
 
 @pytest.mark.parametrize("changes", [{"v": 2}, {"more": 1}, {"group": ""}, {"number": -1}])

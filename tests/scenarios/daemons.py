@@ -152,7 +152,7 @@ class Units:
     def __enter__(self):
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(DEADLINE_SECONDS)
         return self
 
     def __exit__(self, *_) -> None:

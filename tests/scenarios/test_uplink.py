@@ -9,7 +9,9 @@ import psycopg
 import pytest
 from cryptography.fernet import Fernet
 
+from collector.address import Credentials
 from collector.arrival import Arrival
+from collector.credentials import credentials_text
 from collector.spool import FILE, Spool
 from collector.uplink import Self, Uplink, broker_of
 from rules.facts import Reading
@@ -192,4 +194,35 @@ def test_a_collectors_wrong_clock_is_set_right_and_told(embedded_database, tmp_p
         )
         uplink.stop()
         spool.close()
+        center.require_nothing_wrong()
+
+
+def test_a_site_with_neither_file_nor_database_hears_from_the_center_what_to_poll(
+    embedded_database, tmp_path
+):
+    with Units(3) as units, Center(embedded_database, tmp_path, devices=3) as center:
+        key = Fernet.generate_key()
+        sealed = Fernet(key).encrypt(credentials_text(Credentials("public")).encode())
+        (number,) = center.admin.execute(
+            "INSERT INTO credential (sealed, fingerprint) VALUES (%s, %s) RETURNING id",
+            (sealed, "public"),
+        ).fetchone()
+        for unit, port in zip(center.keys, units.ports, strict=True):
+            center.admin.execute(
+                "UPDATE device SET address = %s, credential_id = %s WHERE key = %s",
+                (f"snmp://127.0.0.1:{port}", number, unit),
+            )
+        with Daemon(
+            ["run", "--roles", "collect", "--uplink", center.url],
+            tmp_path / "site.log",
+            RIDETHROUGH_SPOOL_DIR=str(tmp_path / "spool"),
+            RIDETHROUGH_COLLECTOR_GROUP="site-3",
+            RIDETHROUGH_COLLECTOR_NAME="site-3",
+            RIDETHROUGH_ENCRYPTION_KEY=key.decode(),
+        ) as site:
+            until(
+                lambda: center.one("SELECT count(DISTINCT device_id) FROM telemetry") == 3,
+                told=lambda: site.said,
+            )
+            assert site.stop() == 0
         center.require_nothing_wrong()
