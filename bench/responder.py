@@ -4,7 +4,8 @@ Standard input brings a JSON object, OID → [type, value], and the number of de
 has an address of its own in 127/8 and a socket on it; all have the same port, which is printed.
 The agent answers GET and GETNEXT (v2c, any community) until it is killed. An answer is encoded
 when a question comes the first time; after that only the request id is put into the kept bytes.
-A further line with a number makes so many of the last devices fall silent, 0 all speak again.
+A further line with a number makes so many of the last devices fall silent, 0 all speak again; how
+many questions were answered so far is printed.
 """
 
 import json
@@ -35,6 +36,7 @@ class Responder:
         self._orders = process.stdin
         self._answers = process.stdout
         self._count = count
+        self._silent = 0
         self.port = 0
 
     def begin(self, held: Mapping[str, Encoded]) -> None:
@@ -51,9 +53,17 @@ class Responder:
 
     def silence(self, count: int) -> None:
         """Let so many of the last devices answer nothing any more; 0: all answer."""
-        self._orders.write(b"%d\n" % count)
+        self._order(count)
+
+    def answered(self) -> int:
+        """Return how many questions were answered so far."""
+        return self._order(self._silent)
+
+    def _order(self, silent: int) -> int:
+        self._silent = silent
+        self._orders.write(b"%d\n" % silent)
         self._orders.flush()
-        self._answers.readline()
+        return int(self._answers.readline())
 
 
 @contextmanager
@@ -83,11 +93,12 @@ def serve(held: Mapping[bytes, bytes], count: int) -> None:
     print(agents[0].getsockname()[1], flush=True)
     by_number = {agent.fileno(): agent for agent in agents}
     kept: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = {}
-    silent = 0
+    silent = answers = 0
     while True:
         for number, _ in waiting.poll():
             if number == 0:
                 silent = _silenced(agents, waiting, silent)
+                print(answers, flush=True)
                 continue
             agent = by_number[number]
             question, asker = agent.recvfrom(65_535)
@@ -100,6 +111,7 @@ def serve(held: Mapping[bytes, bytes], count: int) -> None:
             except IndexError:
                 continue  # version 3 asks otherwise, and gets no answer
             agent.sendto(answer[0] + question[begin:end] + answer[1], asker)
+            answers += 1
 
 
 def _bound(count: int) -> list[socket.socket]:
@@ -130,7 +142,6 @@ def _silenced(agents: list[socket.socket], waiting: select.epoll, before: int) -
     for agent in agents[len(agents) - silent :]:
         waiting.unregister(agent)
         agent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SILENT_BUFFER_BYTES)
-    print(silent, flush=True)
     return silent
 
 
