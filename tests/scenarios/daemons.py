@@ -17,7 +17,7 @@ from collector.profile import profiles
 from rules.facts import Identity
 from tests.collector.agent import Agent, encoded, serving
 
-DEADLINE_SECONDS = 120.0
+DEADLINE_SECONDS = 180.0
 
 
 def until(condition, *, seconds: float = DEADLINE_SECONDS, told=lambda: "in vain") -> None:

@@ -19,6 +19,7 @@ UNITS = 12
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(420)
 def test_the_units_of_a_killed_collector_are_polled_by_another_within_half_a_minute(
     embedded_database, tmp_path
 ):
@@ -90,6 +91,7 @@ def test_the_units_of_a_killed_collector_are_polled_by_another_within_half_a_min
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(420)
 @pytest.mark.mosquitto
 def test_the_processes_of_one_daemon_share_units_and_sessions_and_end_together(
     embedded_database, tmp_path

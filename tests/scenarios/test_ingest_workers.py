@@ -33,6 +33,7 @@ def uplinked(key: str, at: datetime, second: int) -> tuple[str, bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(420)
 @pytest.mark.mosquitto
 def test_a_killed_worker_is_replaced_and_nothing_lost_doubled_or_disordered(
     embedded_database, tmp_path

@@ -20,7 +20,7 @@ from tests.collector.brokers import Mosquitto
 from tests.scenarios.daemons import Daemon, Line, Units, until
 
 QUEUES = "max_queued_messages 0\nmax_inflight_messages 1000"
-pytestmark = [pytest.mark.slow, pytest.mark.mosquitto]
+pytestmark = [pytest.mark.slow, pytest.mark.mosquitto, pytest.mark.timeout(420)]
 
 
 def now() -> datetime:
