@@ -77,8 +77,8 @@ class PollLoop:
         self._pushed = 0
         self._exchange = exchange
         self._running: set[PolledDevice] = set()
-        self._known: deque[tuple[PolledDevice, float]] = deque()
-        self._doubtful: deque[tuple[PolledDevice, float]] = deque()
+        self._known: deque[PolledDevice] = deque()
+        self._doubtful: deque[PolledDevice] = deque()
         self._doubtful_running = 0
         self._handing: set[asyncio.Task[None]] = set()
         self._is_stopping = False
@@ -219,7 +219,7 @@ class PollLoop:
             if polled.is_gone or polled.is_under_way or at != polled.due:
                 continue  # left, or poked since: what it is due at stands elsewhere in the heap
             if not self._ask_quickly(polled, now):
-                self._want_care(polled, now)
+                self._want_care(polled)
         self._start_careful()
         if heap and not self._is_full:
             self._timer = loop.call_at(heap[0][0], self._dispatch)
@@ -229,26 +229,26 @@ class PollLoop:
         """Whether nothing more may be begun: no room in the exchange, or ingest takes nothing."""
         return bool(self._handing) or (self._exchange is not None and self._exchange.is_full)
 
-    def _want_care(self, polled: PolledDevice, since: float) -> None:
-        """Let a device wait for its careful poll, whose deadline counts from `since`."""
+    def _want_care(self, polled: PolledDevice) -> None:
+        """Let a device wait for its careful poll; its deadline begins with the poll."""
         is_doubtful = polled.plan is None or polled.failures > 0
-        (self._doubtful if is_doubtful else self._known).append((polled, since))
+        (self._doubtful if is_doubtful else self._known).append(polled)
         self._start_careful()
 
     def _start_careful(self) -> None:
         """Begin careful polls of what waits for one: of known devices first, then of others."""
         while len(self._running) < self._in_flight and not self._is_stopping:
             if self._known:
-                (polled, since), is_doubtful = self._known.popleft(), False
+                polled, is_doubtful = self._known.popleft(), False
             elif self._doubtful and self._doubtful_running * _DOUBTFUL_SHARE < self._in_flight:
-                (polled, since), is_doubtful = self._doubtful.popleft(), True
+                polled, is_doubtful = self._doubtful.popleft(), True
             else:
                 break
             if polled.is_gone or polled.is_under_way:
                 continue
             self._running.add(polled)
             self._doubtful_running += is_doubtful
-            cycle = self._cycle(polled, is_doubtful=is_doubtful, since=since)
+            cycle = self._cycle(polled, is_doubtful=is_doubtful)
             polled.task = asyncio.get_running_loop().create_task(cycle)
         self.counters.in_flight = len(self._running)
 
@@ -259,13 +259,12 @@ class PollLoop:
         card = polled.quick_card(self._tools, now)
         if card is None:
             return False
-        polled.is_asked = self._exchange.ask(card, partial(self._heard, polled, card, now))
+        polled.is_asked = self._exchange.ask(card, partial(self._heard, polled, card))
         return polled.is_asked
 
-    def _heard(self, polled: PolledDevice, card: SettledCard, asked_at: float, told: Told) -> None:
+    def _heard(self, polled: PolledDevice, card: SettledCard, told: Told) -> None:
         """Take in what a device said that was asked without care."""
         polled.is_asked = False
-        now = asyncio.get_running_loop().time()
         is_settled = card is polled.settled
         arrival = None
         try:
@@ -275,8 +274,8 @@ class PollLoop:
                 arrival = polled.note_silence(self._tools)
             else:
                 if is_settled:
-                    polled.wonder(now)
-                self._want_care(polled, asked_at if is_settled else now)
+                    polled.wonder(asyncio.get_running_loop().time())
+                self._want_care(polled)
                 return
         except Exception as error:  # the loop's edge
             log.exception("polling device %s failed", polled.device.key)
@@ -292,10 +291,10 @@ class PollLoop:
         if not self._handing:
             self._dispatch()
 
-    async def _cycle(self, polled: PolledDevice, *, is_doubtful: bool, since: float) -> None:
+    async def _cycle(self, polled: PolledDevice, *, is_doubtful: bool) -> None:
         """Poll a device, hand over what came, and put it back into the schedule."""
         try:
-            arrival = await self._polled(polled, since)
+            arrival = await self._polled(polled)
             if arrival is not None:
                 await self._hand_over(arrival)
         finally:
@@ -304,12 +303,11 @@ class PollLoop:
             self._doubtful_running -= is_doubtful
             self._put_back(polled)
 
-    async def _polled(self, polled: PolledDevice, since: float) -> Arrival | None:
+    async def _polled(self, polled: PolledDevice) -> Arrival | None:
         """Poll a device; a failure makes it back off, and the rest goes on."""
         tools = self._tools
         try:
-            spent = max(asyncio.get_running_loop().time() - since, 0.0)
-            arrival = await polled.poll(tools, spent=spent)
+            arrival = await polled.poll(tools)
         except ReadFailed as failure:
             return polled.fail(tools, failure.kind.value, failure.detail)
         except DeviceMisrecorded as wrong:

@@ -43,7 +43,6 @@ _FULL_PATIENCE = 3.0  # a full read may take this many deadlines
 _QUICK_PATIENCE = 0.5  # the share of the deadline that one of two tries may take
 _ODDITIES = 2  # odd answers in a row after which a card is asked with care for an hour
 _CAREFUL_SECONDS = 3_600.0
-_LEAST_DEADLINE = 0.25  # the share of the deadline that is left to a careful poll in any case
 _LIVES_SECONDS = 1.0
 _TRY_LONGER_EACH = 4
 _TRY_LONGER = 3.0  # each so many failures a silent card is given so many deadlines: it may be slow
@@ -205,14 +204,13 @@ class PolledDevice:
         if self.oddities >= _ODDITIES:
             self.careful_until = now + _CAREFUL_SECONDS
 
-    async def poll(self, tools: Tools, *, spent: float = 0.0) -> Arrival:
+    async def poll(self, tools: Tools) -> Arrival:
         """Read the device once; raise ReadFailed or DeviceMisrecorded.
 
         1. A device not met yet is met.
         2. Fast points are read each time; slow points and identity too, daily and after a restart.
 
-        `spent` are the seconds of its deadline that passed already. Several devices behind one
-        endpoint are polled in turn.
+        Several devices behind one endpoint are polled in turn.
         """
         tools.counters.polls += 1
         if self.address is None:
@@ -222,7 +220,7 @@ class PolledDevice:
         address = self.address
         try:
             async with tools.turns.turn(self.endpoint or ""):
-                return await self._poll(tools, address, self.memory or CardMemory(), spent)
+                return await self._poll(tools, address, self.memory or CardMemory())
         except ReadFailed as failure:
             if await self._is_alive(tools, address, failure.kind):
                 detail = f"{address.public} answers version 3's first question, not this community"
@@ -288,9 +286,7 @@ class PolledDevice:
         if self.card.read_with_care(reply.seen, seconds=seconds, is_blip=is_blip):
             self._ask_otherwise()
 
-    async def _poll(
-        self, tools: Tools, address: Address, memory: CardMemory, spent: float
-    ) -> Arrival:
+    async def _poll(self, tools: Tools, address: Address, memory: CardMemory) -> Arrival:
         device, plan = self.device, self.plan
         if plan is None:
             return await self._first_poll(tools, address, memory)
@@ -312,7 +308,7 @@ class PolledDevice:
             address,
             refs,
             memory=memory,
-            deadline=max(deadline - spent, deadline * _LEAST_DEADLINE),
+            deadline=deadline,
             habits=habits,
         )
         values = reply.values
