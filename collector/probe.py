@@ -130,17 +130,25 @@ async def meet(
     else:
         found = _named(profile, address)
     met = await _read_all(address, found, memory, ends_at)
-    if not met.decoded.points and found.profile_name != GENERIC and profile is None:
+    if not _tells_of_a_unit(met) and found.profile_name != GENERIC and profile is None:
         generic = Identified(GENERIC, (*found.evidence, "its own MIB is silent: standard MIB"))
         if isinstance(address, SnmpAddress):
             met = await _read_all(address, generic, memory, ends_at)
-    if not met.decoded.points:
+    if not _tells_of_a_unit(met):
         raise ReadFailed(
             Failure.UNSUPPORTED,
             f"{address.public} answers, but tells nothing that profile "
             f"{found.profile_name} understands",
         )
     return met
+
+
+def _tells_of_a_unit(met: Met) -> bool:
+    """Tell whether anything was read save that no alarm stands.
+
+    Power strips and transfer switches on a card made for units too have its empty table of alarms.
+    """
+    return any(value is not False for value in met.decoded.points.values())
 
 
 async def _identified(address: Address, memory: CardMemory, deadline: float) -> Identified:

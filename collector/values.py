@@ -109,10 +109,13 @@ def to_bits(number: int, length: int) -> tuple[int, ...]:
 
 
 def read_text(value: bytes | str) -> str:
-    """Return a text without padding; bytes that are no UTF-8 are replaced."""
+    """Return a text without padding; bytes that are no UTF-8 are replaced.
+
+    Behind a NUL some cards send what stood in their memory.
+    """
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    return value.strip("\x00 \t\r\n")
+    return value.partition("\x00")[0].strip()
 
 
 def text_words(text: str, length: int, letters: str = "high_first") -> tuple[int, ...]:

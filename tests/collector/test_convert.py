@@ -11,7 +11,7 @@ from collector.plan import plan_for
 from collector.profile import profiles
 from collector.raw import Registers, Typed, Walk
 from collector.settle import settle, signed
-from collector.values import LIMITS
+from collector.values import LIMITS, read_text
 from rules.facts import Identity
 
 BY_NAME = profiles()
@@ -320,3 +320,17 @@ def test_no_raw_value_breaks_the_decoding(name, data):
     raw = {ref: data.draw(any_raw) for ref in data.draw(st.lists(st.sampled_from(refs)))}
     found = decode(plan, raw)
     assert all(isinstance(value, float | bool | str) for value in found.points.values())
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b" Model 3000\x00\x00", "Model 3000"),
+        (b"Model\x00old text", "Model"),
+        (b"\x00\x00\n00 00 00", ""),
+        ("  \t", ""),
+        (b"caf\xc3\xa9 \r\n", "café"),
+    ],
+)
+def test_a_text_ends_at_its_first_nul_without_what_pads_it(raw, text):
+    assert read_text(raw) == text

@@ -341,3 +341,28 @@ def test_a_recording_of_a_real_unit_is_read_right(name, profile, points):
     found = result.to_json()["points"]
     assert {point: found.get(point) for point in points} == points
     assert result.problems == ()
+
+
+def test_a_transfer_switch_whose_table_of_alarms_is_empty_is_no_unit():
+    switch = {
+        "1.3.6.1.2.1.1.1.0": Typed("string", "Linux, software: PowerAlert 20.2.1"),
+        "1.3.6.1.2.1.1.2.0": Typed("oid", "1.3.6.1.4.1.850.1.1.1"),
+        "1.3.6.1.2.1.33.1.6.1.0": Typed("gauge", 0),
+        "1.3.6.1.4.1.850.1.1.3.4.3.1.2.1.5.1.1.1": Typed("gauge", 1171),
+    }
+    with pytest.raises(ReadFailed, match="tells nothing") as caught:
+        probed(switch)
+    assert caught.value.kind is Failure.UNSUPPORTED
+
+
+def test_a_power_center_behind_a_unit_is_no_unit():
+    objects = {
+        "1.3.6.1.2.1.1.1.0": Typed("string", "300kVA FPC"),
+        "1.3.6.1.2.1.1.2.0": Typed("oid", "1.3.6.1.4.1.476.1.42"),
+        "1.3.6.1.4.1.476.1.42.3.5.2.2.1.2.2": Typed("oid", "1.3.6.1.4.1.476.1.42.3.5.2.1.5"),
+        "1.3.6.1.4.1.476.1.42.3.5.2.2.1.6.2": Typed("integer", 60),
+    }
+    with pytest.raises(ReadFailed, match="it may be no UPS"):
+        probed(objects)
+    objects["1.3.6.1.2.1.1.1.0"] = Typed("string", "300kVA NX")
+    assert probed(objects).to_json()["points"]["output.frequency"] == 60
