@@ -141,6 +141,7 @@ class _Fleet:
         self._agent = agent
         self._daemon = daemon
         self._count = count
+        self._interval = _CALM_POLL_SECONDS
 
     @property
     def memory(self) -> float:
@@ -149,7 +150,7 @@ class _Fleet:
 
     def highest(self) -> Window:
         """Return the window of the highest rate that is kept for long."""
-        best = 0.0
+        best = float(_RATES[0])
         for rate in _RATES:
             if rate > self._count:
                 break  # a device is polled once a second at most
@@ -182,8 +183,10 @@ class _Fleet:
         return at_most(name, lost * 100, "%", _LOST_SHARE * 100)
 
     def _poll_at(self, rate: float) -> None:
-        self._stage.change_devices(poll_seconds=self._count / rate)
-        time.sleep(_RELOAD_SECONDS + self._count / rate)
+        before, self._interval = self._interval, self._count / rate
+        self._stage.change_devices(poll_seconds=self._interval)
+        # A device keeps to its old rhythm until it is due in it.
+        time.sleep(_RELOAD_SECONDS + before + self._interval)
 
     def _look(self, seconds: float, *, live: int | None = None) -> Window:
         """Watch for so long; of `live` devices only, the first ones."""
