@@ -4,7 +4,7 @@ Every fault is a RecordingInvalid that names the line. Those of Modbus units are
 serving all of them is `replay`.
 
 - `NAME.snmprec`: one object a line, `OID|tag|value`; the tag is the ASN.1 tag number, with an `x`
-  behind it the value is hexadecimal, with an `e` a text with backslash escapes.
+  behind it the value is hexadecimal, with an `e` it has backslash escapes.
 - `NAME.jsonl`: see `message_log`.
 """
 
@@ -17,7 +17,7 @@ from pysnmp.proto import rfc1902
 
 from device_sims.snmp_agent import Oid, Table, Untyped
 
-_OID = re.compile(r"\.?[0-2](\.\d{1,10})+")
+_OID = re.compile(r"\.?[0-2](\.\d{1,10})+\.?")
 _LARGEST_ARC = 2**32 - 1
 
 
@@ -30,21 +30,35 @@ class RecordingInvalid(ValueError):
         self.message = message
 
 
-def read_snmp(path: Path) -> Table:
+def read_snmp(path: Path, left_out: list[RecordingInvalid] | None = None) -> Table:
     """Read a `.snmprec` file; lines may stand in any order, of two for one object the first counts.
 
-    A table that changed while it was walked is in many recordings twice.
+    A table that changed while it was walked is in many recordings twice. Where a list `left_out` is
+    given, lines that cannot be used are put there and the rest is read: somebody may have blotted
+    out what nobody was to see.
     """
     values: dict[Oid, Untyped] = {}
     for number, line in lines_of(path):
-        parts = line.split("|", 2)
-        if len(parts) < 3:
-            raise RecordingInvalid(number, "a line is OID|tag|value")
-        oid = _oid(parts[0], number)
-        values.setdefault(oid, _value(parts[1], parts[2], number))
+        try:
+            oid, value = _object(line, number)
+        except RecordingInvalid as invalid:
+            if left_out is None:
+                raise
+            left_out.append(invalid)
+        else:
+            values.setdefault(oid, value)
+    if not values and left_out:
+        raise left_out[0]
     if not values:
         raise RecordingInvalid(1, "the recording holds no object")
     return Table.of(values)
+
+
+def _object(line: str, number: int) -> tuple[Oid, Untyped]:
+    parts = line.split("|", 2)
+    if len(parts) < 3:
+        raise RecordingInvalid(number, "a line is OID|tag|value")
+    return _oid(parts[0], number), _value(parts[1], parts[2], number)
 
 
 def lines_of(path: Path) -> list[tuple[int, str]]:
@@ -63,31 +77,34 @@ def lines_of(path: Path) -> list[tuple[int, str]]:
 def _oid(text: str, line: int) -> Oid:
     if not _OID.fullmatch(text):
         raise RecordingInvalid(line, f"{text!r} is no object identifier")
-    oid = tuple(int(arc) for arc in text.removeprefix(".").split("."))
+    oid = tuple(int(arc) for arc in text.strip(".").split("."))
     if max(oid) > _LARGEST_ARC or (oid[0] < 2 and oid[1] > 39):
         raise RecordingInvalid(line, f"{text!r} is no object identifier: an arc is too large")
     return oid
 
 
 def _value(tag: str, text: str, line: int) -> Untyped:
-    if tag == "4e":
-        return rfc1902.OctetString(_unescaped(text, line))
-    number = tag.removesuffix("x")
+    number = tag[:-1] if tag.endswith(("x", "e")) else tag
     make = _TYPES.get(number)
     if make is None:
         known = ", ".join(_TYPES)
-        raise RecordingInvalid(line, f"unknown tag {tag!r}: use one of {known}, with x for hex")
+        how = f"use one of {known}, with x for hex, e for escapes"
+        raise RecordingInvalid(line, f"unknown tag {tag!r}: {how}")
     if tag != number:
-        try:
-            content = bytes.fromhex(text)
-        except ValueError as problem:
-            raise RecordingInvalid(line, f"{text!r} is not hexadecimal") from problem
+        content = _from_hex(text, line) if tag.endswith("x") else _unescaped(text, line)
         if number not in _FROM_BYTES:
-            raise RecordingInvalid(line, f"tag {number} cannot be hexadecimal")
+            raise RecordingInvalid(line, f"tag {number} cannot be hexadecimal or escaped")
         if number == "64" and len(content) != 4:
             raise RecordingInvalid(line, "an address has four bytes")
         return _FROM_BYTES[number](content)
     return make(text, line)
+
+
+def _from_hex(text: str, line: int) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as problem:
+        raise RecordingInvalid(line, f"{text!r} is not hexadecimal") from problem
 
 
 def _unescaped(text: str, line: int) -> bytes:

@@ -5,6 +5,7 @@ The kind of file decides the protocol: `.snmprec` an SNMP agent, `.yaml` a Modbu
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,10 @@ from device_sims.registers import RegisterFile, read_registers
 from device_sims.snmp_agent import SnmpAgents, Table
 
 __all__ = ["RecordingInvalid", "serve_recording", "serving_recording"]
+
+log = logging.getLogger(__name__)
+
+_MOST_TOLD = 5
 
 
 class _Faultless:
@@ -76,7 +81,7 @@ async def serving_recording(
     """
     match path.suffix:
         case ".snmprec":
-            table = read_snmp(path)
+            table = _what_can_be_served(path)
             async with SnmpAgents() as agents:
                 yield await agents.add(_Objects(table), host=host, port=port)
         case ".yaml" | ".yml":
@@ -96,3 +101,13 @@ async def serving_recording(
             raise RecordingInvalid(
                 1, f"a recording is a .snmprec, .yaml or .jsonl file, not {other!r}"
             )
+
+
+def _what_can_be_served(path: Path) -> Table:
+    left_out: list[RecordingInvalid] = []
+    table = read_snmp(path, left_out)
+    for invalid in left_out[:_MOST_TOLD]:
+        log.warning("%s, %s: left out", path.name, invalid)
+    if len(left_out) > _MOST_TOLD:
+        log.warning("%s: %d more lines left out", path.name, len(left_out) - _MOST_TOLD)
+    return table

@@ -128,6 +128,8 @@ def test_a_recording_is_served_until_it_is_cancelled(recording):
         ("1.3.6.1.9|2|2147483648", "no whole number from"),
         ("1.3.6.1.9|66|-1", "no whole number from"),
         ("1.3.6.1.9|66x|ff", "tag 66 cannot be hexadecimal"),
+        ("1.3.6.1.9|2e|1", "tag 2 cannot be hexadecimal or escaped"),
+        ("1.3.6.1.9|4xx|00", "unknown tag '4xx'"),
         ("1.3.6.1.9|4x|f", "not hexadecimal"),
         ("1.3.6.1.9|64|10.0.0", "no IPv4 address"),
         ("1.3.6.1.9|64x|0a00", "an address has four bytes"),
@@ -369,3 +371,30 @@ def test_an_object_recorded_twice_keeps_its_first_value_and_escapes_are_read(tmp
     values = read_snmp(path).values
     assert values[1, 3, 6, 1, 2, 1, 33, 1, 2, 4, 0] == 97
     assert bytes(values[1, 3, 6, 1, 2, 1, 1, 1, 0]) == b"two\r\nlines \xff"
+
+
+def test_what_somebody_blotted_out_is_left_out_of_a_replay_and_told(tmp_path, caplog):
+    path = tmp_path / "blotted.snmprec"
+    path.write_text(
+        "1.3.6.1.2.1.1.1.0|4|UPS card\n1.3.6.1.2.1.1.2.0|6|1.3.6.1.4.1.318.\n"
+        "1.3.6.1.2.1.4.20.1.1.127.0.0.1|64e|\\x7f\\x00\\x00\\x01\n"
+        "1.3.6.1.2.1.2.2.1.6.1|4x|0050XXYYZZ\n"
+        "1.3.6.1.2.1.4.20.1.2.<IPADDR>|2|1\n1.3.6.1.2.1.33.1.2.4.0|2|\n"
+        "1.3.6.1.2.1.33.1.2.5.0|2|545\n"
+    )
+    left_out = []
+    values = read_snmp(path, left_out).values
+    assert [invalid.line for invalid in left_out] == [4, 5, 6]
+    assert [str(value.prettyPrint()) for value in values.values()] == [
+        "UPS card",
+        "1.3.6.1.4.1.318",
+        "127.0.0.1",
+        "545",
+    ]
+
+    async def run():
+        async with serving_recording(path) as port, session(port) as client:
+            return await client.get("1.3.6.1.2.1.33.1.2.5.0")
+
+    assert asyncio.run(run()) == 545
+    assert "line 4: '0050XXYYZZ' is not hexadecimal: left out" in caplog.text
