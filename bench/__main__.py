@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import judging, messages, polls, rates, rival
+from bench import judging, messages, polls, rates, rival, search
 from bench.figures import Figure, render, write
 from bench.stage import Stage, started
 
@@ -15,6 +15,7 @@ STEPS = {
     "judging": judging.measure,
     "mqtt": messages.measure,
     "rates": rates.measure,
+    "search": search.measure,
     "collectd": rival.measure,
 }
 

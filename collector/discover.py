@@ -194,7 +194,7 @@ class _Sweep:
 
     async def _ask_quickly(self, login: SnmpAddress, addresses: Sequence[str]) -> list[str]:
         """Ask agents that need no session, all through a few sockets."""
-        exchange = Exchange()
+        exchange = Exchange(tries=1)  # it is asked again when all others were
         silent: list[str] = []
         left = len(addresses)
         done = asyncio.Event()

@@ -23,9 +23,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from hypothesis import HealthCheck, settings
 from psycopg.conninfo import make_conninfo
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+
+# A busy machine is no fault of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 TIMESCALE_DSNS = os.environ.get("RIDETHROUGH_TEST_TIMESCALE_DSN", "").split()
 NO_TIMESCALE = "no TimescaleDB at hand: RIDETHROUGH_TEST_TIMESCALE_DSN is not set"

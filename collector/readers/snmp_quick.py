@@ -178,10 +178,12 @@ class _Socket:
 class Exchange:
     """Asks settled cards, as many at once as the sockets' buffers surely hold answers of.
 
-    To be used in the thread of the running loop, from the first `ask` to `close`.
+    To be used in the thread of the running loop, from the first `ask` to `close`. Each request is
+    sent up to `tries` times.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tries: int = _TRIES) -> None:
+        self._tries = tries
         self._sockets: list[_Socket] = []
         self._room = 0
         self._turn = 0
@@ -262,7 +264,7 @@ class Exchange:
                 asked = self._asked.pop(number, None)
                 if asked is None:
                     continue
-                if asked.tries < _TRIES:
+                if asked.tries < self._tries:
                     asked.tries += 1
                     self._send(asked)
                 else:
