@@ -22,8 +22,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import sql
 from hypothesis import HealthCheck, settings
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
