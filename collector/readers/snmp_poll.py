@@ -75,6 +75,7 @@ class Poll:
     is_hurried: bool = False
     is_late: bool = False
     resyncs: int = 0
+    steps_left: int = 0
     is_discovered: bool = False
 
     @property
@@ -142,7 +143,7 @@ class Poll:
             said = self._said_absent(oid for oid in chunk if oid not in got)
             self._note_absent([names[oid] for oid in said], _ASK_AGAIN_SECONDS)
             left = [oid for oid in chunk if oid not in got and oid not in said]
-            if got and left:
+            if got and 0 < len(left) < len(chunk):
                 # A short answer may be cut off: what is left is absent only if left out again.
                 queue.insert(0, left)
             elif left and (absent := self._named_absent(left)) is not None:
@@ -322,8 +323,9 @@ class Poll:
         """Walk a column; it ends at its last row, where it turns in a circle, or at the bound."""
         rows: dict[str, Scalar] = {}
         cursor = GetIter(column, _REPETITIONS) if bulk else GetIter(column)
+        self.steps_left = _MOST_STEPS
         try:
-            for _ in range(_MOST_STEPS):
+            while self.steps_left > 0:
                 more = await (self._bulk if bulk else self._next)(cursor, column)
                 for oid, value in more:
                     if oid in rows or not oid.startswith(f"{column}."):
@@ -347,6 +349,7 @@ class Poll:
 
         The library says None of such a page and leaves its cursor before it, other than at the end.
         """
+        self.steps_left -= 1
         got = await self._opened().next_rows(cursor, self.patience)
         if got is None:
             return await self._next(cursor, column, blind_tries=_MOST_BLIND_TRIES)
@@ -361,6 +364,9 @@ class Poll:
         looked at, save in version 3, where some more tries must do.
         """
         for again in range(_MOST_ROWS):
+            if self.steps_left <= 0:
+                break
+            self.steps_left -= 1
             row = await self._opened().next_row(cursor, self.patience)
             if row is not None:
                 return [row]

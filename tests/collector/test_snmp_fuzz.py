@@ -268,3 +268,7 @@ def test_noise_instead_of_version_3_fails_that_poll(noise):
         return failed.value.kind
 
     assert asyncio.run(run()) in (Failure.MALFORMED, Failure.TIMEOUT, Failure.AUTH)
+
+
+def test_an_answer_about_another_object_is_not_asked_for_until_the_deadline():
+    polled(lambda proper: [mutated(proper, [(130, 0, "set")])])
