@@ -17,6 +17,7 @@ from tests.cast import register
 from tests.collector.brokers import Mosquitto, Publisher
 
 UNITS = 10
+PACE_SECONDS = 0.02
 READINGS = 150
 DEADLINE_SECONDS = 90
 
@@ -95,6 +96,7 @@ def test_a_daemon_killed_twice_in_mid_stream_loses_and_doubles_nothing(embedded_
                             publisher.say(
                                 f"{key}/reading", json.dumps({"at": at, "points": points})
                             )
+                        time.sleep(PACE_SECONDS)  # else two batches would take it all
 
             # The broker keeps a session's messages only once the session has begun.
             with Publisher(broker.url) as publisher:
@@ -118,8 +120,13 @@ def test_a_daemon_killed_twice_in_mid_stream_loses_and_doubles_nothing(embedded_
             publishing.join()
             until(lambda: count("telemetry") >= before + UNITS * READINGS)
             until(lambda: count("ticket") >= UNITS)
+            with Publisher(broker.url) as publisher:  # heard: the last daemon has surely begun
+                at = (began + timedelta(seconds=READINGS)).isoformat()
+                last = json.dumps({"at": at, "points": {"ups.load": 2.0}})
+                publisher.say(f"{keys[0]}/reading", last)
+                until(lambda: count("telemetry") > before + UNITS * READINGS)
             assert daemon.stop() == 0
-        assert count("telemetry") == before + UNITS * READINGS
+        assert count("telemetry") == before + UNITS * READINGS + 1
         assert count("quarantine") == 0
         assert count("alarm") == UNITS
         assert count("ticket") == UNITS
