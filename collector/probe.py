@@ -134,7 +134,7 @@ async def meet(
         generic = Identified(GENERIC, (*found.evidence, "its own MIB is silent: standard MIB"))
         if isinstance(address, SnmpAddress):
             met = await _read_all(address, generic, memory, ends_at)
-    if not _tells_of_a_unit(met):
+    if not (met.decoded.points if profile else _tells_of_a_unit(met)):
         raise ReadFailed(
             Failure.UNSUPPORTED,
             f"{address.public} answers, but tells nothing that profile "
@@ -147,6 +147,7 @@ def _tells_of_a_unit(met: Met) -> bool:
     """Tell whether anything was read save that no alarm stands.
 
     Power strips and transfer switches on a card made for units too have its empty table of alarms.
+    Whoever names the profile has told that it is a unit.
     """
     return any(value is not False for value in met.decoded.points.values())
 
