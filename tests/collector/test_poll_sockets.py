@@ -149,7 +149,7 @@ def test_poll_once_tells_why_nothing_came(habit, kind):
         canned = agent()
         vars(canned).update(habit)
         async with serving(canned) as port:
-            known = device(1, f"snmp://127.0.0.1:{port}", deadline_seconds=0.3)
+            known = device(1, f"snmp://127.0.0.1:{port}", deadline_seconds=1.5)
             harness = Harness([])
             with pytest.raises(ReadFailed) as failed:
                 await harness.loop.poll_once(known)
