@@ -12,6 +12,8 @@ from rules.points import BY_COLUMN, Pace
 
 PROFILE = "apc-powernet"
 OBJECTS = 30
+PATIENCE = {"objects": OBJECTS}
+"""As a card is asked once it is trusted, which takes it the first half hour or so."""
 UPTIME = "1.3.6.1.2.1.1.3.0"
 
 HEALTHY: Mapping[str, Value] = {

@@ -6,6 +6,8 @@ Bare polls are measured in the same minutes, between the windows, as their cost 
 import time
 from statistics import median
 
+from psycopg.types.json import Jsonb
+
 from bench import bare, card
 from bench.figures import Figure, at_most
 from bench.processes import cpu_seconds, resident_bytes
@@ -16,7 +18,7 @@ DEVICES = 10_000
 POLL_SECONDS = 10.0
 _WINDOWS = 5
 _WINDOW_SECONDS = 10.0
-_MEETING_SECONDS = 240.0
+_MEETING_SECONDS = 900.0
 
 
 def measure(stage: Stage) -> list[Figure]:
@@ -27,6 +29,7 @@ def measure(stage: Stage) -> list[Figure]:
             [f"snmp://{host}:{agent.port}" for host in agent.hosts],
             protocol="snmp",
             profile=card.PROFILE,
+            patience=Jsonb(card.PATIENCE),
             poll_seconds=POLL_SECONDS,
         )
         with stage.daemon(["collect", "ingest"]) as daemon:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from psycopg.types.json import Jsonb
+
 from bench import card
 from bench.figures import Figure, at_least, at_most
 from bench.processes import cpu_seconds, resident_bytes_of_tree
@@ -119,6 +121,7 @@ def _polled(stage: Stage, count: int) -> Iterator["_Fleet"]:
             [f"snmp://{host}:{agent.port}" for host in agent.hosts],
             protocol="snmp",
             profile=card.PROFILE,
+            patience=Jsonb(card.PATIENCE),
             poll_seconds=_CALM_POLL_SECONDS,
             deadline_seconds=DEADLINE_SECONDS,
         )
