@@ -8,15 +8,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
-from socket import SOCK_DGRAM, gaierror
 
 from collector.address import SnmpAddress, parse_address
 from collector.arrival import Arrival, Offer
 from collector.credentials import parse_credentials
+from collector.raw import ReadFailed
+from collector.readers.resolve import Resolver
 from collector.readers.traps import TrapCounters, TrapReceiver
 from collector.store import KnownDevice
-from collector.traps import Gathered, Heard, Sender, Senders, is_numeric
+from collector.traps import Gathered, Heard, Sender, Senders
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,6 @@ RELOAD_SECONDS = 10.0
 WRITE_SECONDS = 1.0
 """How long notifications of one kind are put together before they are written."""
 
-_NAME_SECONDS = 600.0
 _LOOK_UP_SECONDS = 2.0
 _OFFER_SECONDS = 0.05
 
@@ -57,7 +58,7 @@ class TrapEar:
         self._host = host
         self._senders = Senders()
         self._gathered = Gathered()
-        self._names: dict[str, tuple[str, float]] = {}
+        self._resolver = Resolver()
         self._keys: dict[int, str] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -121,9 +122,12 @@ class TrapEar:
         senders: list[Sender] = []
         for device in devices:
             address = self._address(device)
-            if address is not None:
-                addresses.append(address)
-                host = await self._numeric(address.host)
+            if address is None:
+                continue
+            addresses.append(address)
+            with suppress(ReadFailed, TimeoutError):  # a name unknown for now: the next time
+                async with asyncio.timeout(_LOOK_UP_SECONDS):
+                    host = await self._resolver.address_of(address.host)
                 senders.append(Sender(device.device_id, host, address.port))
         self._keys = {device.device_id: device.key for device in devices}
         self._senders = Senders(senders)
@@ -140,20 +144,3 @@ class TrapEar:
         except ValueError:
             return None  # the poll loop tells of it
         return address if isinstance(address, SnmpAddress) else None
-
-    async def _numeric(self, host: str) -> str:
-        """Return the address of a host's name, looked up now and then."""
-        if is_numeric(host):
-            return host
-        loop = asyncio.get_running_loop()
-        known, until = self._names.get(host, (host, 0.0))
-        if loop.time() < until:
-            return known
-        try:
-            async with asyncio.timeout(_LOOK_UP_SECONDS):
-                found = await loop.getaddrinfo(host, None, type=SOCK_DGRAM)
-                known = str(found[0][4][0])
-        except (TimeoutError, gaierror):
-            pass  # the last known one serves until the next time
-        self._names[host] = known, loop.time() + _NAME_SECONDS
-        return known

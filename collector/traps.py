@@ -117,15 +117,6 @@ def plain_host(text: str) -> str:
     return str(mapped or address)
 
 
-def is_numeric(host: str) -> bool:
-    """Tell an IP address from a name."""
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
-
-
 def meaning_of(oid: str) -> Trap | None:
     """Return what a notification means, None when no profile knows it.
 

@@ -139,10 +139,11 @@ async def find_cells(
     memory: CardMemory,
     habits: Habits | None = None,
 ) -> int:
-    """Look for table cells at odd instances and remember them as aliases; return how many.
+    """Look for a table's cells at odd instances and remember them as aliases; return how many.
 
-    Only columns none of whose cells answered are walked. Some Eaton and MGE cards put `.0` or
-    `.1.0` behind the index of the phase, so the first arc that is not 0 tells the phase.
+    One question tells whether the card has the table at all. Only columns none of whose cells
+    answered are walked. Some Eaton and MGE cards put `.0` or `.1.0` behind the index of the phase,
+    so the first arc that is not 0 tells the phase.
     """
     began_at = asyncio.get_running_loop().time()
     poll = Poll(address, memory, habits or Habits(), began_at, _patience(deadline))
@@ -150,6 +151,8 @@ async def find_cells(
 
     async def look() -> None:
         nonlocal found
+        if not await poll.has_any(next(iter(columns)).rpartition(".")[0]):
+            return
         for column, cells in columns.items():
             if memory.absent.keys() >= set(cells):
                 found += poll.place(cells, column, await poll.rows(column) or [])

@@ -319,6 +319,16 @@ class Poll:
             self.memory.no_bulk = True
         return await self._stepped(column, bulk=False)
 
+    async def has_any(self, tree: str) -> bool:
+        """Tell by one question whether anything may stand below an object identifier."""
+        self.steps_left = _MOST_STEPS
+        try:
+            return bool(await self._next(GetIter(tree), tree))
+        except SnmpAuthError:
+            raise
+        except (TimeoutError, SnmpError, Garbled, ReportHeard):
+            return True  # a card that bears no such question may bear another
+
     async def _stepped(self, column: str, *, bulk: bool) -> list[tuple[str, Scalar]] | None:
         """Walk a column; it ends at its last row, where it turns in a circle, or at the bound."""
         rows: dict[str, Scalar] = {}
