@@ -18,6 +18,7 @@ from bench.stage import Stage
 from rules.catalogue import Rule, catalogue
 from rules.engine import Engine, Facts
 from rules.facts import Reading, Value
+from rules.incident_store import join_incidents
 from rules.store import record, remembered_states
 
 READINGS = 1_000
@@ -46,7 +47,8 @@ def measure(stage: Stage) -> list[Figure]:
             began, began_cpu = time.perf_counter(), time.process_time()
             remembered = remembered_states(connection, devices)
             judged = engine.judge_readings(facts, readings, remembered.states)
-            record(connection, judged, remembered, engine.rules, at)
+            ready = record(connection, judged, remembered, engine.rules, at)
+            join_incidents(connection, ready, engine.rules, at)
             if turn >= 0:  # the first turns raise what the others find standing
                 cpu.append(time.process_time() - began_cpu)
                 wall.append(time.perf_counter() - began)

@@ -30,6 +30,7 @@ from collector.rollup import FINEST, bucket_of, mark_dirty, touched_by
 from collector.trap_store import keep_traps
 from rules.engine import Engine
 from rules.facts import Reading
+from rules.incident_store import join_incidents
 from rules.live import LiveRules
 from rules.store import record, remembered_states
 from rules.switched_off import switch_off
@@ -277,6 +278,7 @@ class Ingest:
         facts = {device_id: locked[device_id].facts for device_id in parts.newer}
         judged = engine.judge_readings(facts, parts.newer, remembered.states)
         ready = record(connection, judged, remembered, engine.rules, now)
+        ready = join_incidents(connection, ready, engine.rules, now)
         ticket_alarms(connection, ready, engine.rules, now)
         for rule_key, reason in judged.failed.items():
             switch_off(connection, rule_key, reason=reason, now=now)

@@ -16,10 +16,11 @@ from psycopg_pool import ConnectionPool
 from collector.store import ALIVE_FOR, WORKERS
 from collector.telemetry_store import facts_of
 from rules.engine import Engine
+from rules.incident_store import join_incidents, open_incident
 from rules.incidents import COLLECTOR_DOWN, NO_DATA, WHOLE_FLEET, collector_group_subject
 from rules.live import LiveRules
 from rules.operations import end_shelving
-from rules.store import open_incident, record, remembered_states, tell
+from rules.store import record, remembered_states, tell
 from rules.switched_off import put_aside, switch_off
 from rules.ticket_store import settle, ticket_alarms
 
@@ -130,6 +131,7 @@ def _judge_now(
     remembered = remembered_states(connection, locked)
     judged = engine.judge_time(facts, silence, remembered.states, now, lags)
     ready = record(connection, judged, remembered, engine.rules, now)
+    ready = join_incidents(connection, ready, engine.rules, now)
     ticket_alarms(connection, ready, engine.rules, now)
     for rule_key, reason in judged.failed.items():
         switch_off(connection, rule_key, reason=reason, now=now)

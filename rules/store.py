@@ -1,13 +1,13 @@
-"""The thin shell of judgement: remembered states in, alarms, incidents and outbox rows out.
+"""The thin shell of judgement: remembered states in, alarms and outbox rows out.
 
 Runs inside the transaction of ingest or of the tick, after the devices' state rows are locked.
 Lock order: device_state by id (the caller's), incident by (subject, cause), ticket, outbox.
-Tickets are in `rules.ticket_store`; what people change is in `rules.operations`.
+Incidents are in `rules.incident_store`, tickets in `rules.ticket_store`; what people change is in
+`rules.operations`.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,6 @@ from psycopg.types.json import Jsonb
 from rules.alarms import Change, Phase, RuleState, Step, inhibitor
 from rules.catalogue import Rule
 from rules.engine import Judged, Judgement, Key, standing
-from rules.incidents import site_subject
 from rules.tickets import alarm_reason
 
 Connection = psycopg.Connection[TupleRow]
@@ -102,8 +101,9 @@ def record(
 
     1. Steps in waves, the n-th step of every pair together: new alarms, then changes of known ones.
     2. Alarms that another one explains are inhibited, or released when that one is gone.
-    3. Incidents for causes; an alarm that joined one carries its id.
-    4. The rule states, now knowing their alarms.
+    3. The rule states, now knowing their alarms.
+
+    Which incident they join is `rules.incident_store`'s to say, next.
     """
     if not judged.changes:
         return []
@@ -120,7 +120,6 @@ def record(
     }
     new = [alarm for alarm in raised if standing_ids.get(alarm.key) == alarm.id]
     ready = _inhibit(connection, judged, standing_ids, new, rules, now)
-    ready = _join_incidents(connection, ready, places, rules, now)
     _keep_states(connection, judged, alarm_ids)
     return ready
 
@@ -307,80 +306,6 @@ def _inhibit(
         cursor.executemany("UPDATE alarm SET inhibited_by = %s WHERE id = %s", marks)
     _log(connection, events)
     return [*fresh.values(), *released]
-
-
-def _join_incidents(
-    connection: Connection,
-    ready: Sequence[OpenAlarm],
-    places: Mapping[int, DevicePlace],
-    rules: Mapping[str, Rule],
-    now: datetime,
-) -> list[OpenAlarm]:
-    """Give each alarm with a cause the one open incident of its site and cause."""
-    wanted: dict[tuple[str, str], list[OpenAlarm]] = defaultdict(list)
-    for alarm in ready:
-        cause = rules[alarm.rule_key].cause
-        if cause is not None and alarm.incident_id is None:
-            wanted[site_subject(places[alarm.device_id].site_id), cause].append(alarm)
-    joined: dict[int, int] = {}
-    for (subject, cause), alarms in sorted(wanted.items(), key=lambda item: item[0]):
-        first = min(alarms, key=lambda alarm: (alarm.raised_at, alarm.id))
-        place = places[first.device_id]
-        incident_id = open_incident(
-            connection,
-            subject=subject,
-            cause=cause,
-            site_id=place.site_id,
-            customer_id=place.customer_id,
-            at=first.raised_at,
-            now=now,
-        )
-        joined.update((alarm.id, incident_id) for alarm in alarms)
-    if joined:
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                "UPDATE alarm SET incident_id = %s WHERE id = %s",
-                [(incident_id, alarm_id) for alarm_id, incident_id in joined.items()],
-            )
-    return [replace(alarm, incident_id=joined.get(alarm.id, alarm.incident_id)) for alarm in ready]
-
-
-def open_incident(
-    connection: Connection,
-    *,
-    subject: str,
-    cause: str,
-    site_id: int | None,
-    customer_id: int | None,
-    at: datetime,
-    now: datetime,
-) -> int:
-    """Return the open incident of a subject and cause, opening it `at` if there is none.
-
-    Holds a share lock on it until the transaction ends, so that `settle` cannot close it meanwhile.
-    """
-    while True:
-        row = connection.execute(
-            """
-            SELECT id FROM incident WHERE subject = %s AND cause = %s AND closed_at IS NULL
-            FOR SHARE
-            """,
-            (subject, cause),
-        ).fetchone()
-        if row is not None:
-            return int(row[0])
-        row = connection.execute(
-            """
-            INSERT INTO incident (subject, cause, site_id, customer_id, opened_at)
-            VALUES (%s, %s, %s, %s, %s)
-            ON CONFLICT (subject, cause) WHERE closed_at IS NULL DO NOTHING
-            RETURNING id
-            """,
-            (subject, cause, site_id, customer_id, at),
-        ).fetchone()
-        if row is not None:
-            tell(connection, [("incident.opened", customer_id, int(row[0]), now)])
-            return int(row[0])
 
 
 def _keep_states(connection: Connection, judged: Judged, alarm_ids: Mapping[Key, int]) -> None:

@@ -10,8 +10,8 @@ from psycopg_pool import ConnectionPool
 
 from rules import operations as tickets
 from rules.deadline_lines import Line
+from rules.incident_store import open_incident
 from rules.incidents import COMMUNICATION_LOST, MAINS_FAILURE
-from rules.store import open_incident
 from service_api.consumers import HANDLERS
 from service_api.notifications import channels, texts
 from service_api.notifications.sending import WAITS, deliver_one, next_attempt
