@@ -11,12 +11,14 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from rules.facts import Reading
-from rules.points import BY_COLUMN, Kind
+from rules.history_store import CAME_LATE, TOLD_FAST, TOLD_SLOW
+from rules.points import BY_COLUMN, Kind, Pace
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
@@ -24,7 +26,10 @@ TRAILER = b"\xff\xff"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _NULL = b"\xff\xff\xff\xff"
 _JSONB_VERSION = b"\x01"
-_INSTANTS = ("device_id", "observed_at", "received_at")
+_SLOW = frozenset(column for column, point in BY_COLUMN.items() if point.pace is Pace.SLOW)
+_OWN = ("device_id", "observed_at", "received_at", "believed_seconds", "told")
+"""What every row begins with; `withheld` and `extra` end it."""
+_TEXT_OID = 25
 _Values = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -34,7 +39,7 @@ def in_order(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def copied(readings: Sequence[Reading], columns: Sequence[str]) -> Iterator[bytes]:
-    """Return the whole COPY: device, both instants, `columns` as `in_order` has them, `extra`."""
+    """Return the whole COPY: its own columns, `columns` as `in_order` has them, what ends a row."""
     fixed = [column for column in columns if BY_COLUMN[column].kind is not Kind.TEXT]
     texts = columns[len(fixed) :]
     alike: dict[tuple[str, ...], list[Reading]] = defaultdict(list)
@@ -42,7 +47,7 @@ def copied(readings: Sequence[Reading], columns: Sequence[str]) -> Iterator[byte
         alike[tuple(reading.points)].append(reading)
     yield SIGNATURE
     for group in alike.values():
-        rows = _rows(group, fixed, len(columns) + len(_INSTANTS) + 1)
+        rows = _rows(group, fixed, len(columns) + len(_OWN) + 2)
         size = len(rows) // len(group)
         tails = _tails(group, texts)
         yield b"".join(
@@ -53,6 +58,22 @@ def copied(readings: Sequence[Reading], columns: Sequence[str]) -> Iterator[byte
     yield TRAILER
 
 
+def believed_seconds(reading: Reading) -> float:
+    """Return how long a reading's fast points are believed; infinity: until replaced."""
+    stays = reading.stays_valid_seconds
+    return inf if stays is None else stays
+
+
+def told_paces(reading: Reading, *, came_late: bool = False) -> int:
+    """Return the bits of column `told`: what back-tests must know and no value says."""
+    points = reading.points
+    return (
+        TOLD_FAST * (not _SLOW.issuperset(points))
+        | TOLD_SLOW * (not _SLOW.isdisjoint(points))
+        | CAME_LATE * came_late
+    )
+
+
 def _rows(group: Sequence[Reading], fixed: Sequence[str], fields: int) -> bytes:
     """Return the beginnings of the rows, all of one length, of readings with the same points."""
     known = group[0].points
@@ -60,6 +81,8 @@ def _rows(group: Sequence[Reading], fixed: Sequence[str], fields: int) -> bytes:
         "device_id": np.array([one.device_id for one in group], ">i8"),
         "observed_at": _microseconds([one.observed_at for one in group]),
         "received_at": _microseconds([one.received_at for one in group]),
+        "believed_seconds": np.array([believed_seconds(one) for one in group], ">f4"),
+        "told": np.full(len(group), told_paces(group[0]), ">i2"),
     }
     for column in fixed:
         if column in known:
@@ -69,13 +92,13 @@ def _rows(group: Sequence[Reading], fixed: Sequence[str], fields: int) -> bytes:
             plain = bytes(told) if is_flag else array("d", told)
             values[column] = np.frombuffer(plain, "u1" if is_flag else "f8")
     form = [("fields", ">i2")]
-    for column in (*_INSTANTS, *fixed):
+    for column in (*_OWN, *fixed):
         form.append((f"length of {column}", ">i4"))
         if column in values:
             form.append((column, values[column].dtype.newbyteorder(">").str))
     rows = np.empty(len(group), form)
     rows["fields"] = fields
-    for column in (*_INSTANTS, *fixed):
+    for column in (*_OWN, *fixed):
         told_here = values.get(column)
         rows[f"length of {column}"] = -1 if told_here is None else told_here.itemsize
         if told_here is not None:
@@ -92,7 +115,13 @@ def _tails(group: Sequence[Reading], texts: Sequence[str]) -> Iterator[bytes]:
     for reading in group:
         points = reading.points
         tail = b"".join([_text(points.get(column)) for column in texts])
+        tail += _texts(sorted(reading.withheld)) if reading.withheld else _NULL
         yield tail + (_json(reading) if reading.extra else _NULL)
+
+
+def _texts(texts: Sequence[str]) -> bytes:
+    header = struct.pack("!5i", 1, 0, _TEXT_OID, len(texts), 1)
+    return _sized(header + b"".join(_text(text) for text in texts))
 
 
 def _text(value: object) -> bytes:

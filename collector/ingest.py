@@ -35,6 +35,7 @@ from rules.live import LiveRules
 from rules.store import record, remembered_states
 from rules.switched_off import switch_off
 from rules.ticket_store import ticket_alarms
+from rules.window_store import Newest
 
 log = logging.getLogger(__name__)
 
@@ -276,7 +277,12 @@ class Ingest:
             return
         remembered = remembered_states(connection, sorted(parts.newer))
         facts = {device_id: locked[device_id].facts for device_id in parts.newer}
-        judged = engine.judge_readings(facts, parts.newer, remembered.states)
+        pasts = self._rules.memory.pasts(
+            connection,
+            engine.windows,
+            {key: Newest(locked[key].observed_at, fact.values) for key, fact in facts.items()},
+        )
+        judged = engine.judge_readings(facts, parts.newer, remembered.states, pasts)
         ready = record(connection, judged, remembered, engine.rules, now)
         ready = join_incidents(connection, ready, engine.rules, now)
         ticket_alarms(connection, ready, engine.rules, now)

@@ -16,7 +16,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from collector.arrival import Arrival
-from collector.copy_rows import copied, in_order
+from collector.copy_rows import believed_seconds, copied, in_order, told_paces
 from collector.partitions import take_turns
 from rules.engine import Facts
 from rules.facts import Reading, Value
@@ -27,6 +27,8 @@ Connection = psycopg.Connection[TupleRow]
 RAW_LIMIT = 4_000
 """Characters kept of a refused message."""
 
+_OWN = ("device_id", "observed_at", "received_at", "believed_seconds", "told")
+"""What every row of telemetry has beside points."""
 _TYPES = {Kind.NUMBER: "float8", Kind.FLAG: "bool", Kind.TEXT: "text"}
 _FAST = tuple(point.column for point in POINTS if point.pace is Pace.FAST)
 _SLOW = frozenset(point.column for point in POINTS if point.pace is Pace.SLOW)
@@ -104,7 +106,7 @@ def copy_newer(connection: Connection, readings: Sequence[Reading]) -> None:
 @lru_cache
 def _copying(columns: tuple[str, ...]) -> bytes:
     query = sql.SQL("COPY telemetry ({columns}) FROM STDIN (FORMAT BINARY)")
-    names = ("device_id", "observed_at", "received_at", *columns, "extra")
+    names = (*_OWN, *columns, "withheld", "extra")
     return query.format(columns=_names(names)).as_bytes()
 
 
@@ -116,8 +118,8 @@ def insert_late(connection: Connection, readings: Sequence[Reading]) -> int:
         statement = sql.SQL(
             "INSERT INTO telemetry ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING"
         ).format(
-            columns=_names(("device_id", "observed_at", "received_at", *columns, "extra")),
-            values=sql.SQL(", ").join([sql.Placeholder()] * (len(columns) + 4)),
+            columns=_names((*_OWN, *columns, "withheld", "extra")),
+            values=sql.SQL(", ").join([sql.Placeholder()] * (len(_OWN) + len(columns) + 2)),
         )
         new += connection.execute(
             statement,
@@ -125,7 +127,10 @@ def insert_late(connection: Connection, readings: Sequence[Reading]) -> int:
                 reading.device_id,
                 reading.observed_at,
                 reading.received_at,
+                believed_seconds(reading),
+                told_paces(reading, came_late=True),
                 *map(reading.points.get, columns),
+                sorted(reading.withheld) or None,
                 Jsonb(reading.extra) if reading.extra else None,
             ),
         ).rowcount

@@ -23,6 +23,7 @@ from rules.operations import end_shelving
 from rules.store import record, remembered_states, tell
 from rules.switched_off import put_aside, switch_off
 from rules.ticket_store import settle, ticket_alarms
+from rules.window_store import Newest
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -113,7 +114,7 @@ def _judge_now(
     rows = connection.execute(
         sql.SQL(
             """
-            SELECT greatest(received_at - observed_at, interval '0'),
+            SELECT greatest(received_at - observed_at, interval '0'), observed_at,
                 device_id, fast_at, slow_at, stays_valid_seconds, {columns}
             FROM device_state WHERE device_id = ANY(%s)
             ORDER BY device_id FOR UPDATE SKIP LOCKED
@@ -124,12 +125,20 @@ def _judge_now(
     ).fetchall()
     if not rows:
         return 0
-    lags = {row[1]: row[0] for row in rows}
+    lags = {row[2]: row[0] for row in rows}
     locked = list(lags)
     silence = seconds_since_seen(connection, locked, now)
-    facts = [facts_of(row[1:], engine.columns) for row in rows]
+    facts = [facts_of(row[2:], engine.columns) for row in rows]
+    pasts = rules.memory.pasts(
+        connection,
+        engine.windows,
+        {
+            fact.device_id: Newest(row[1], fact.values)
+            for row, fact in zip(rows, facts, strict=True)
+        },
+    )
     remembered = remembered_states(connection, locked)
-    judged = engine.judge_time(facts, silence, remembered.states, now, lags)
+    judged = engine.judge_time(facts, silence, remembered.states, now, lags, pasts)
     ready = record(connection, judged, remembered, engine.rules, now)
     ready = join_incidents(connection, ready, engine.rules, now)
     ticket_alarms(connection, ready, engine.rules, now)

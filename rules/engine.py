@@ -6,7 +6,7 @@ states and steps come out. A rule that fails is left out and named, the others g
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -17,10 +17,11 @@ import polars as pl
 
 from rules.alarms import Change, Phase, RuleState, Seen, Step, Timing, advance
 from rules.catalogue import COLUMNS, Rule
-from rules.conditions import ColumnType, clean
+from rules.conditions import ColumnType, Window, clean
 from rules.conditions.tree import LARGEST
 from rules.facts import Reading, Value
 from rules.points import BY_COLUMN, FACT_COLUMNS, Pace
+from rules.windows import Past, microseconds, values_of
 
 SLOW_STAYS_VALID = timedelta(days=2)
 """Nominal values and settings are read rarely and believed for two days."""
@@ -137,13 +138,17 @@ class Engine:
                 used |= rule.clear.columns
         self.columns: tuple[str, ...] = tuple(sorted(used - FACT_COLUMNS.keys()))
         """The device columns that rules read, in the order of the frame."""
+        self.windows: tuple[Window, ...] = windows_of(self.rules.values())
+        """What rules ask of the past; whoever judges brings the devices' pasts if there is any."""
+        self._no_windows: Row = dict.fromkeys(window.name for window in self.windows)
         self._schema = pl.Schema(
             {column: _DTYPES[COLUMNS[column]] for column in (*self.columns, *FACT_COLUMNS)}
+            | dict.fromkeys(self._no_windows, pl.Float64)
         )
         self._in_order = itemgetter(*self._schema)
         places = {column: place for place, column in enumerate(self._schema)}
         self._reads = {
-            key: [(column, places[column]) for column in sorted(rule.condition.columns)]
+            key: [(column, places[column]) for column in sorted(rule.condition.reads)]
             for key, rule in self.rules.items()
         }
         self._conditions = {key: rule.condition.to_polars() for key, rule in self.rules.items()}
@@ -168,13 +173,14 @@ class Engine:
         facts: Mapping[int, Facts],
         readings: Mapping[int, Sequence[Reading]],
         states: Mapping[Key, RuleState],
+        pasts: Mapping[int, Past] = MappingProxyType({}),
     ) -> Judged:
-        """Judge each device's readings in order; `facts` take them in.
+        """Judge each device's readings in order; `facts` take them in, and so do `pasts`.
 
         Readings must be newer than the facts and ascending in `observed_at`. Facts do not depend on
         judgements, so the rows of all readings are evaluated at once and then walked in order.
         """
-        in_order = self._in_order
+        looks_back = self._look_back(readings, pasts) if self.windows else None
         remembered = {device_id for device_id, _ in states}
         looks = []
         for device_id, of_device in readings.items():
@@ -183,7 +189,9 @@ class Engine:
                 last = _Last.of(fact) if device_id in remembered else None
                 expired_at = fact.take(reading)
                 at = reading.observed_at
-                row = in_order(fact.row(at, 0.0))
+                if looks_back is not None:
+                    fact.values.update(next(looks_back))
+                row = self._row(fact, at, 0.0)
                 looks.append(_Look(device_id, at, row, expired_at, last, reading.received_at))
                 if len(of_device) > 1:
                     remembered.add(device_id)
@@ -196,19 +204,72 @@ class Engine:
         states: Mapping[Key, RuleState],
         now: datetime,
         lags: Mapping[int, timedelta] = MappingProxyType({}),
+        pasts: Mapping[int, Past] = MappingProxyType({}),
     ) -> Judged:
         """Judge what time alone changes: hold times that end, facts that expire, silence.
 
-        `lags` are how far devices' own times lie behind, by a slow clock or a backlog: what they
-        say of themselves is judged at their time, silence at ours.
+        What the newest reading found looking back holds as its values do. `lags` are how far
+        devices' own times lie behind, by a slow clock or a backlog: what they say of themselves is
+        judged at their time, silence at ours.
         """
         looks = []
+        facts = list(facts)
+        looks_back = self._windows_at(
+            [
+                (fact.device_id, pasts[fact.device_id].at)
+                for fact in facts
+                if fact.device_id in pasts
+            ],
+            pasts,
+        )
         for fact in facts:
             at = now - lags.get(fact.device_id, _NO_LAG)
-            row = self._in_order(fact.row(at, seconds_since_seen.get(fact.device_id)))
+            if self.windows:
+                known = fact.device_id in pasts
+                fact.values.update(next(looks_back) if known else self._no_windows)
+            row = self._row(fact, at, seconds_since_seen.get(fact.device_id))
             expired_at = fact.expired_before(at)
             looks.append(_Look(fact.device_id, at, row, expired_at, _Last.of(fact), now))
         return self._judge(looks, states)
+
+    def _row(
+        self, fact: Facts, at: datetime, seconds_since_seen: float | None
+    ) -> tuple[Value | None, ...]:
+        """Return what may be believed at an instant, in the frame's order.
+
+        A window whose column is not known is not known either.
+        """
+        row = fact.row(at, seconds_since_seen)
+        if self.windows:
+            row = {**self._no_windows, **row} | {
+                window.name: None for window in self.windows if row[window.column.name] is None
+            }
+        values: tuple[Value | None, ...] = self._in_order(row)
+        return values
+
+    def _look_back(
+        self, readings: Mapping[int, Sequence[Reading]], pasts: Mapping[int, Past]
+    ) -> Iterator[Row]:
+        """Let the pasts take the readings in; returns what windows say at each, in order."""
+        looks = []
+        for device_id, of_device in readings.items():
+            for reading in of_device:
+                if device_id in pasts:
+                    pasts[device_id].take(reading)
+                looks.append((device_id, microseconds(reading.observed_at)))
+        return self._windows_at(looks, pasts)
+
+    def _windows_at(
+        self, looks: Sequence[tuple[int, int]], pasts: Mapping[int, Past]
+    ) -> Iterator[Row]:
+        """Return what windows say at each look (device, instant), in order."""
+        if not self.windows or not looks:
+            return iter(())
+        place = {device_id: number for number, device_id in enumerate(pasts)}
+        known = [(place[device_id], at) for device_id, at in looks if device_id in place]
+        answers = values_of(self.windows, list(pasts.values()), known)
+        rows = (dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True))
+        return (next(rows) if device_id in place else self._no_windows for device_id, _ in looks)
 
     def _judge(self, looks: Sequence["_Look"], states: Mapping[Key, RuleState]) -> Judged:
         judged = Judged(states=dict(states))
@@ -362,6 +423,16 @@ def _by_device(states: Mapping[Key, RuleState]) -> dict[int, set[str]]:
     for device_id, key in states:
         found[device_id].add(key)
     return found
+
+
+def windows_of(rules: Iterable[Rule]) -> tuple[Window, ...]:
+    """Return the windows that rules look through, each once, in the order of their names."""
+    found: set[Window] = set()
+    for rule in rules:
+        found |= rule.condition.windows
+        if rule.clear is not None:
+            found |= rule.clear.windows
+    return tuple(sorted(found, key=lambda window: window.name))
 
 
 def standing(states: Mapping[Key, RuleState], device_id: int, rules: Iterable[str]) -> set[str]:

@@ -9,6 +9,7 @@ from psycopg_pool import ConnectionPool
 from rules.catalogue import Rule
 from rules.engine import Engine
 from rules.switched_off import switched_off
+from rules.window_store import WindowMemory
 
 LOOK_EVERY = timedelta(seconds=5)
 
@@ -22,6 +23,8 @@ class LiveRules:
         self._off: set[str] = set()
         self._looked_at: datetime | None = None
         self._lock = threading.Lock()
+        self.memory = WindowMemory()
+        """The pasts that rules in force look back on."""
 
     def engine(self, connections: ConnectionPool, now: datetime) -> Engine:
         """Return the engine in force at `now`."""

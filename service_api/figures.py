@@ -3,6 +3,7 @@
 Pure: a language and a value in, text out. Units are written here, fixed by `rules.points`.
 """
 
+import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 
+from rules.conditions.tree import SPANS
 from rules.points import BY_COLUMN, EXTRA_FLAGS
 from service_api.language import msg, translate
 
@@ -60,11 +62,16 @@ def point_value(language: str, column: str, value: object) -> str:
     """Write the value of a point: with its unit, a flag as yes or no."""
     if value is None:
         return MISSING
-    point = BY_COLUMN.get(column)
+    window = _window(column)
+    point = BY_COLUMN.get(window["column"] if window else column)
     if isinstance(value, bool):
         return translate(language, msg("yes")) if value else translate(language, msg("no"))
     if isinstance(value, int | float):
+        if window and window["aggregate"] == "share":
+            return quantity(language, 100 * value, "%")
         unit = "s" if column == "seconds_since_seen" else point.unit if point else ""
+        if window and window["aggregate"] == "since":
+            unit = "s"
         return quantity(language, value, unit)
     return str(value)
 
@@ -73,9 +80,33 @@ def point_name(language: str, column: str) -> str:
     """Write what a column means."""
     if column == "seconds_since_seen":
         return translate(language, msg("Time since last heard"))
+    window = _window(column)
+    if window is not None:
+        of, said = point_name(language, window["column"]), _OVER_TIME[window["aggregate"]]
+        seconds = SPANS.get(window["span"] or "")
+        return translate(language, said, of=of, span=duration(language, seconds))
     point = BY_COLUMN.get(column)
     en, zh = (point.en, point.zh) if point else EXTRA_FLAGS.get(column, (column, column))
     return zh if language == "zh" else en
+
+
+_WINDOW = re.compile(r"(?P<aggregate>[a-z]+)(?:_(?P<span>\w+))?\((?P<column>\w+)\)")
+_OVER_TIME = {
+    "avg": msg("%(of)s, average of %(span)s"),
+    "min": msg("%(of)s, least of %(span)s"),
+    "max": msg("%(of)s, greatest of %(span)s"),
+    "delta": msg("%(of)s, change in %(span)s"),
+    "rate": msg("%(of)s, change an hour in %(span)s"),
+    "share": msg("%(of)s, share of %(span)s"),
+    "count": msg("%(of)s, how often in %(span)s"),
+    "since": msg("%(of)s, for how long"),
+}
+
+
+def _window(column: str) -> re.Match[str] | None:
+    """Take a function over time apart, None for a plain column."""
+    found = _WINDOW.fullmatch(column)
+    return found if found is not None and found["aggregate"] in _OVER_TIME else None
 
 
 def duration(language: str, seconds: float | timedelta | None) -> str:

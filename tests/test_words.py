@@ -52,7 +52,15 @@ def test_names_and_columns_are_unique_and_speak_two_languages():
 @pytest.mark.parametrize("table", ["telemetry", "device_state"])
 def test_the_tables_of_readings_have_a_column_for_each_point_and_no_other(database, table):
     bookkeeping = {
-        "telemetry": {"device_id", "observed_at", "received_at", "extra"},
+        "telemetry": {
+            "device_id",
+            "observed_at",
+            "received_at",
+            "believed_seconds",
+            "told",
+            "withheld",
+            "extra",
+        },
         "device_state": {
             "device_id",
             "observed_at",

@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rules.conditions import ColumnType, Condition, ConditionInvalid, parse
-from rules.points import FACT_COLUMNS, POINTS, Kind
+from rules.points import BY_COLUMN, FACT_COLUMNS, POINTS, Kind
 
 Severity = Literal["critical", "major", "minor", "warning"]
 Level = Literal["high", "medium", "low"]
@@ -119,7 +119,7 @@ class _RuleText(_Strict):
 
 def _parsed(key: str, field: str, text: str) -> Condition:
     try:
-        return parse(text, COLUMNS)
+        return parse(text, COLUMNS, with_past=BY_COLUMN)
     except ConditionInvalid as error:
         raise RuleInvalid(f"rule {key}, {field}: {error}") from error
 

@@ -4,7 +4,7 @@ sqlglot only says how operators bind. Every node of its answer is taken over by 
 no argument left unread, and its leaves must be the operands that `scan` saw, in their order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import sqlglot
 from sqlglot import exp
@@ -70,9 +70,9 @@ _PLAIN: Mapping[type[exp.Expression], frozenset[str]] = {
 """Arguments beside the operands, which are read or say only what the dialect does."""
 
 
-def build(text: str, columns: Mapping[str, ColumnType]) -> Node:
+def build(text: str, columns: Mapping[str, ColumnType], with_past: Container[str]) -> Node:
     """Read rule text into a tree whose root is a flag; raise ConditionInvalid with the reason."""
-    tokens = scan(text, columns)
+    tokens = scan(text, columns, with_past)
     written = " ".join(token.text for token in tokens)
     try:
         answer = sqlglot.parse_one(written, dialect="postgres", into=exp.Condition)
@@ -109,7 +109,7 @@ class _Builder:
 
     def __init__(self, tokens: Sequence[Token], columns: Mapping[str, ColumnType]) -> None:
         self._operands = [token for token in tokens if token.sort is Sort.OPERAND]
-        self._columns = columns
+        self._columns = {**columns, **{token.text: _NUMBER for token in tokens if token.window}}
         self._next = 0
 
     def root(self, answer: exp.Expression) -> Node:
@@ -271,7 +271,7 @@ class _Builder:
                 self._take(part, "this")
                 is_plain = isinstance(part.this, exp.Identifier) and not part.this.args["quoted"]
                 if is_plain and part.name == token.text:
-                    return Column(token.text, self._columns[token.text])
+                    return token.window or Column(token.text, self._columns[token.text])
             case exp.Null() if token.text == "NULL":
                 return Literal(None, wanted)
             case exp.Boolean() if token.text == str(part.this).upper():

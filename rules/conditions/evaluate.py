@@ -30,6 +30,7 @@ from rules.conditions.tree import (
     Not,
     Relation,
     Some,
+    Window,
 )
 
 Value = float | bool | str | None
@@ -45,7 +46,7 @@ _RELATIONS: dict[Relation, Callable[[Any, Any], object]] = {
 }
 
 
-def column_value(column: Column, row: Row) -> Value:
+def column_value(column: Column | Window, row: Row) -> Value:
     """Return what a column counts as when judged; a column that the row lacks is NULL.
 
     Raises TypeError when the row holds a value of another type.
@@ -69,7 +70,7 @@ def column_value(column: Column, row: Row) -> Value:
 def evaluate(node: Node, row: Row) -> Value:
     """Work a tree out over one row."""
     match node:
-        case Column():
+        case Column() | Window():
             return column_value(node, row)
         case Literal(value=value):
             return value

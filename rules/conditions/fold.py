@@ -25,6 +25,7 @@ from rules.conditions.tree import (
     Node,
     Not,
     Some,
+    Window,
     children,
     type_of,
 )
@@ -34,7 +35,7 @@ def folded(node: Node) -> Node:
     """Return a tree of the same meaning without constant parts other than single literals."""
     node = _with_folded_children(node)
     match node:
-        case Column() | Literal():
+        case Column() | Window() | Literal():
             return node
         case Every(operands=operands):
             return _folded_chain(node, operands, decisive=False)
@@ -75,7 +76,7 @@ def _folded_coalesce(operands: tuple[Node, ...]) -> Node:
 
 def _with_folded_children(node: Node) -> Node:
     match node:
-        case Column() | Literal():
+        case Column() | Window() | Literal():
             return node
         case Calculation(left=left, right=right) | Comparison(left=left, right=right):
             return replace(node, left=folded(left), right=folded(right))

@@ -6,17 +6,18 @@ comment or a function of the database. Word order and types are not judged here 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum, auto
 
 from rules.conditions.refusal import ConditionInvalid
-from rules.conditions.tree import ColumnType
+from rules.conditions.tree import LONGEST_SPAN, SPANS, Aggregate, Column, ColumnType, Window
 
 MOST_CHARACTERS = 4000
 MOST_DEPTH = 20
 MOST_TERMS = 60
+MOST_WINDOWS = 10
 
 FUNCTIONS = frozenset({"ABS", "COALESCE", "GREATEST", "LEAST"})
 KEYWORDS = frozenset({"AND", "BETWEEN", "FALSE", "IN", "IS", "NOT", "NULL", "OR", "TRUE"})
@@ -33,6 +34,13 @@ _TOKEN = re.compile(
 )
 
 
+_WINDOW = re.compile(
+    rf"""(?P<call>(?P<aggregate>{"|".join(Aggregate)})(?:_(?P<span>\d+[A-Za-z]*))?)
+    [ \t\r\n]*\([ \t\r\n]*(?P<column>[A-Za-z_]\w*)[ \t\r\n]*\)""",
+    re.VERBOSE | re.ASCII | re.IGNORECASE,
+)
+
+
 class Sort(Enum):
     """What a token is to the parser."""
 
@@ -46,36 +54,48 @@ class Sort(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word of rule text; `text` is in lower case for a column, in upper case for a keyword."""
+    """A word of rule text; `text` is in lower case for a column, in upper case for a keyword.
+
+    A window function with its column is one operand: to the parser it is a column.
+    """
 
     sort: Sort
     text: str
     position: int
+    window: Window | None = None
 
 
-def scan(text: str, columns: Mapping[str, ColumnType]) -> list[Token]:
+def scan(text: str, columns: Mapping[str, ColumnType], with_past: Container[str]) -> list[Token]:
     """Split rule text into tokens; raise ConditionInvalid for whatever is not of the language."""
     if len(text) > MOST_CHARACTERS:
         raise ConditionInvalid(
             f"a condition has at most {MOST_CHARACTERS:,} characters, this one has {len(text):,}",
             reason_zh=f"条件最多 {MOST_CHARACTERS} 个字符，现有 {len(text)} 个",
         )
-    tokens = list(_tokens(text, columns))
+    tokens = list(_tokens(text, columns, with_past))
     if not tokens:
         raise ConditionInvalid(
             "the condition is empty; write a comparison such as battery_charge < 20",
             reason_zh="条件为空；请写一个比较式，例如 battery_charge < 20",
         )
     _check_terms(tokens)
+    _check_windows(tokens)
     _check_nesting(tokens)
     _check_order(tokens)
     _check_phrases(tokens)
     return tokens
 
 
-def _tokens(text: str, columns: Mapping[str, ColumnType]) -> Iterator[Token]:
+def _tokens(
+    text: str, columns: Mapping[str, ColumnType], with_past: Container[str]
+) -> Iterator[Token]:
     at = 0
     while at < len(text):
+        window = _WINDOW.match(text, at)
+        if window is not None:
+            yield _window(window, at + 1, columns, with_past)
+            at = window.end()
+            continue
         match = _TOKEN.match(text, at)
         if match is None:
             raise _unreadable(text, at)
@@ -104,11 +124,20 @@ def _word(
     if is_called:
         if upper in FUNCTIONS:
             return Token(Sort.FUNCTION, upper, position)
+        if lower.partition("_")[0] in set(Aggregate):
+            raise ConditionInvalid(
+                f"`{written}` looks at one column's past; write it like {_EXAMPLES}",
+                position,
+                reason_zh=f"`{written}` 只看一个列的历史；请写成 {_EXAMPLES}",
+            )
         known = ", ".join(sorted(FUNCTIONS))
+        windows = ", ".join(Aggregate)
         raise ConditionInvalid(
-            f"there is no function `{written}`{_meant(upper, FUNCTIONS)}; there are {known}",
+            f"there is no function `{written}`{_meant(upper, FUNCTIONS)}; there are {known},"
+            f" and over time {windows}, like {_EXAMPLES}",
             position,
-            reason_zh=f"没有函数 `{written}`；可用的函数有 {known}",
+            reason_zh=f"没有函数 `{written}`；可用的函数有 {known}，"
+            f"时间窗口函数有 {windows}，例如 {_EXAMPLES}",
         )
     if lower in columns and _COLUMN_NAME.fullmatch(lower):
         return Token(Sort.OPERAND, lower, position)
@@ -127,6 +156,71 @@ def _word(
         position,
         reason_zh=f"没有列 `{written}`" + (f"；是否想写 `{near}`？" if near else ""),
     )
+
+
+_EXAMPLES = "avg_15m(ups_load), since(status_on_battery)"
+
+
+def _window(
+    match: re.Match[str],
+    position: int,
+    columns: Mapping[str, ColumnType],
+    with_past: Container[str],
+) -> Token:
+    """Read a window function with its column; raise ConditionInvalid where it is none."""
+    aggregate = Aggregate(match["aggregate"].lower())
+    column = _word(match["column"], match.start("column") + 1, columns, is_called=False)
+    if column.sort is not Sort.OPERAND or column.text not in columns:
+        raise ConditionInvalid(
+            f"{match['call']} looks at the past of a column",
+            match.start("column") + 1,
+            reason_zh=f"{match['call']} 只能用于一个列",
+        )
+    if column.text not in with_past:
+        raise ConditionInvalid(
+            f"`{column.text}` has no past to look at: functions over time are for what units"
+            " report themselves; write the column alone",
+            match.start("column") + 1,
+            reason_zh=f"`{column.text}` 没有历史：时间窗口函数只用于设备上报的测点；请直接写该列",
+        )
+    wanted = ColumnType.FLAG if aggregate.is_of_flags else ColumnType.NUMBER
+    if columns[column.text] is not wanted:
+        numbers = ", ".join(each for each in Aggregate if not each.is_of_flags)
+        flags = ", ".join(each for each in Aggregate if each.is_of_flags)
+        raise ConditionInvalid(
+            f"{aggregate} is not for `{column.text}`: {numbers} are for numbers, {flags} for flags",
+            position,
+            reason_zh=f"{aggregate} 不能用于 `{column.text}`：{numbers} 用于数值，"
+            f"{flags} 用于开关量",
+        )
+    span = _span(aggregate, match["span"], position)
+    window = Window(aggregate, span, Column(column.text, wanted))
+    return Token(Sort.OPERAND, f"{aggregate}_{span}__{column.text}", position, window)
+
+
+def _span(aggregate: Aggregate, written: str | None, position: int) -> str:
+    if aggregate is Aggregate.SINCE:
+        if written is not None:
+            raise ConditionInvalid(
+                "since has no span: it counts from when the flag became true",
+                position,
+                reason_zh="since 不带时长：从状态量变为真时起计",
+            )
+        return LONGEST_SPAN
+    known = ", ".join(SPANS)
+    if written is None:
+        raise ConditionInvalid(
+            f"say how far {aggregate} looks back: {aggregate}_15m(…); there are {known}",
+            position,
+            reason_zh=f"请写明时长，例如 {aggregate}_15m(…)；可用的时长有 {known}",
+        )
+    if written.lower() not in SPANS:
+        raise ConditionInvalid(
+            f"a span of {written} is not there; there are {known}",
+            position,
+            reason_zh=f"没有时长 {written}；可用的时长有 {known}",
+        )
+    return written.lower()
 
 
 _PATTERNS = ("there are no patterns; compare texts by = or IN", "不支持模式匹配；文本请用 = 或 IN")
@@ -242,6 +336,17 @@ def _check_terms(tokens: list[Token]) -> None:
             " split it into several rules",
             terms[MOST_TERMS].position,
             reason_zh=f"条件最多 {MOST_TERMS} 个列和值，现有 {len(terms)} 个；请拆成几条规则",
+        )
+
+
+def _check_windows(tokens: list[Token]) -> None:
+    windows = [token for token in tokens if token.window is not None]
+    if len({token.window for token in windows}) > MOST_WINDOWS:
+        raise ConditionInvalid(
+            f"a condition has at most {MOST_WINDOWS} functions over time; split it into several"
+            " rules",
+            windows[MOST_WINDOWS].position,
+            reason_zh=f"条件最多 {MOST_WINDOWS} 个时间窗口函数；请拆成几条规则",
         )
 
 

@@ -37,6 +37,7 @@ from rules.conditions.tree import (
     Not,
     Relation,
     Some,
+    Window,
     columns_of,
 )
 
@@ -101,8 +102,8 @@ def polars_expression(root: Node) -> pl.Expr:
 
 def _expression(node: Node) -> pl.Expr:
     match node:
-        case Column(name=name):
-            return pl.col(name)
+        case Column() | Window():
+            return pl.col(node.name)
         case Literal(value=value, type=column_type):
             return pl.lit(value, dtype=_DTYPES[column_type])
         case Calculation(operator=sign, left=left, right=right):

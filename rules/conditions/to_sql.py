@@ -28,6 +28,7 @@ from rules.conditions.tree import (
     Node,
     Not,
     Some,
+    Window,
 )
 
 _SQL_TYPES = {
@@ -40,7 +41,7 @@ _SQL_TYPES = {
 def sql_expression(node: Node) -> str:  # noqa: PLR0911 - one return a node
     """Write a tree as an SQL expression of the tree's type."""
     match node:
-        case Column(name=name, type=ColumnType.NUMBER):
+        case Window(name=name) | Column(name=name, type=ColumnType.NUMBER):
             return _number_column(name)
         case Column(name=name):
             return f'"{name}"'

@@ -14,7 +14,8 @@ caught in an expression): `reach` bounds what a node's values can be, from the b
 and literals, and `build` refuses arithmetic whose result could leave 1e-290 … 1e290.
 So the writers guard columns and divisors, and nothing else.
 
-A function over a time window will be one more node with its own column, aggregate and span.
+- A window function (`avg_15m(ups_load)`) is a number column of its own, named as it is written and
+  worked out before the row is judged: what it says is in `rules.windows`, once for all writers.
 """
 
 import math
@@ -31,6 +32,25 @@ LARGEST_LITERAL = 1e12
 SMALLEST_LITERAL = 1e-12
 REACH_LIMIT = 290.0
 """Decimal exponent up to which arithmetic is allowed; float8 ends at 308 and −307."""
+
+
+SPANS = {
+    "5m": 300,
+    "10m": 600,
+    "15m": 900,
+    "30m": 1_800,
+    "1h": 3_600,
+    "2h": 7_200,
+    "4h": 14_400,
+    "8h": 28_800,
+    "12h": 43_200,
+    "24h": 86_400,
+    "2d": 172_800,
+    "3d": 259_200,
+    "7d": 604_800,
+}
+"""How far a window may look back, in seconds; what is written is what it is called."""
+LONGEST_SPAN = "7d"
 
 
 class ColumnType(Enum):
@@ -74,6 +94,50 @@ class Column:
 
     name: str
     type: ColumnType
+
+
+class Aggregate(StrEnum):
+    """What a window function makes of a column's past; the last three are for flags."""
+
+    AVERAGE = "avg"
+    LEAST = "min"
+    GREATEST = "max"
+    DELTA = "delta"
+    RATE = "rate"
+    SHARE = "share"
+    COUNT = "count"
+    SINCE = "since"
+
+    @property
+    def is_of_flags(self) -> bool:
+        """Whether it looks at a flag and not at a number."""
+        return self in {Aggregate.SHARE, Aggregate.COUNT, Aggregate.SINCE}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A number made of one column's past: `avg_15m(ups_load)`, `since(status_on_battery)`."""
+
+    aggregate: Aggregate
+    span: str
+    column: Column
+
+    @property
+    def name(self) -> str:
+        """The text in its one form, which names its column in a judged row."""
+        if self.aggregate is Aggregate.SINCE:
+            return f"{self.aggregate}({self.column.name})"
+        return f"{self.aggregate}_{self.span}({self.column.name})"
+
+    @property
+    def seconds(self) -> int:
+        """How far it looks back."""
+        return SPANS[self.span]
+
+    @property
+    def type(self) -> ColumnType:
+        """A number, whatever it looks at."""
+        return ColumnType.NUMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +250,7 @@ class Some:
 
 Node = (
     Column
+    | Window
     | Literal
     | Calculation
     | Negative
@@ -206,7 +271,7 @@ Node = (
 def children(node: Node) -> tuple[Node, ...]:
     """Return the operands of a node in the order of the text."""
     match node:
-        case Column() | Literal():
+        case Column() | Window() | Literal():
             return ()
         case Calculation(left=left, right=right) | Comparison(left=left, right=right):
             return (left, right)
@@ -224,7 +289,7 @@ def children(node: Node) -> tuple[Node, ...]:
 def type_of(node: Node) -> ColumnType:
     """Say what a node gives."""
     match node:
-        case Column() | Literal():
+        case Column() | Window() | Literal():
             return node.type
         case Calculation() | Negative() | Absolute() | Extreme():
             return ColumnType.NUMBER
@@ -234,9 +299,9 @@ def type_of(node: Node) -> ColumnType:
             return ColumnType.FLAG
 
 
-def columns_of(node: Node) -> Iterator[Column]:
-    """Yield the columns of a tree in the order of the text, as often as they occur."""
-    if isinstance(node, Column):
+def columns_of(node: Node) -> Iterator[Column | Window]:
+    """Yield columns and windows of a tree in the order of the text, as often as they occur."""
+    if isinstance(node, Column | Window):
         yield node
     for child in children(node):
         yield from columns_of(child)

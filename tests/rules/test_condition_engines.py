@@ -21,6 +21,9 @@ COLUMNS = {
     "g": ColumnType.FLAG,
     "t": ColumnType.TEXT,
 }
+WINDOWS = ("avg_15m(x)", "since(f)")
+"""Functions over time, which a judged row holds by their names, worked out already."""
+IN_A_ROW = {**COLUMNS, **dict.fromkeys(WINDOWS, ColumnType.NUMBER)}
 POLARS = {
     ColumnType.NUMBER: pl.Float64,
     ColumnType.FLAG: pl.Boolean,
@@ -41,15 +44,19 @@ def postgres(server) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+def sql_name(name: str) -> str:
+    return f'"{name}"'
+
+
 def by_python(conditions: Sequence[Condition], rows: Sequence[Row]) -> Verdicts:
-    named = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    named = [dict(zip(IN_A_ROW, row, strict=True)) for row in rows]
     return [[condition.evaluate(row) for condition in conditions] for row in named]
 
 
 def by_polars(conditions: Sequence[Condition], rows: Sequence[Row]) -> Verdicts:
     frame = clean(
         pl.DataFrame(
-            rows, schema={name: POLARS[kind] for name, kind in COLUMNS.items()}, orient="row"
+            rows, schema={name: POLARS[kind] for name, kind in IN_A_ROW.items()}, orient="row"
         )
     )
     judged = frame.select(
@@ -62,9 +69,9 @@ def by_postgres(
     connection: psycopg.Connection, expressions: Sequence[str], rows: Sequence[Row]
 ) -> Verdicts:
     """Judge all rows by all expressions in one query."""
-    typed = ", ".join(f"%s::{POSTGRES[kind]}" for kind in COLUMNS.values())
+    typed = ", ".join(f"%s::{POSTGRES[kind]}" for kind in IN_A_ROW.values())
     query = (
-        f"WITH judged (place, {', '.join(COLUMNS)}) AS"
+        f"WITH judged (place, {', '.join(map(sql_name, IN_A_ROW))}) AS"
         f" (VALUES {', '.join(f'({at}, {typed})' for at in range(len(rows)))})"
         f" SELECT {', '.join(expressions)} FROM judged ORDER BY place"
     )
@@ -81,7 +88,11 @@ EDGES = [
 NUMBERS = st.one_of(st.sampled_from(EDGES), st.floats())
 FLAGS = st.sampled_from([None, True, False])
 TEXTS = st.sampled_from([None, "", "a", "b", "it's", "站点", "x y"])
-ROWS = st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, FLAGS, FLAGS, TEXTS), min_size=1, max_size=8)
+ROWS = st.lists(
+    st.tuples(NUMBERS, NUMBERS, NUMBERS, FLAGS, FLAGS, TEXTS, NUMBERS, NUMBERS),
+    min_size=1,
+    max_size=8,
+)
 
 
 def _written(value: float) -> str:
@@ -89,7 +100,9 @@ def _written(value: float) -> str:
 
 
 NUMBER_LEAVES = st.one_of(
-    st.sampled_from(["x", "y", "z", "x", "y", "z", "NULL", "0", "1", "2", "20", "0.1", "1e-9"]),
+    st.sampled_from(
+        ["x", "y", "z", *WINDOWS, "y", "z", "NULL", "0", "1", "2", "20", "0.1", "1e-9"]
+    ),
     st.floats(min_value=1e-12, max_value=1e12).map(_written),
 )
 TEXT_LEAVES = st.sampled_from(["t", "t", "t", "NULL", "'a'", "''", "'it''s'", "'站点'"])
@@ -220,7 +233,7 @@ BINDING = [
 def test_operators_bind_as_postgresql_itself_binds_them(postgres: psycopg.Connection, text: str):
     values, known = [None, 1.0, 2.0, -3.0], [None, True, False]
     rows = [
-        (x, y, z, f, g, "a" if g else "b")
+        (x, y, z, f, g, "a" if g else "b", x, y)
         for x, y, z in itertools.product(values, values, values)
         for f, g in itertools.product(known, known)
     ]
@@ -248,7 +261,7 @@ def test_arithmetic_at_its_limit_neither_overflows_nor_underflows(
     postgres: psycopg.Connection, text: str
 ):
     far = [1e15, -1e15, 1e-15, -1e-15, 1.0000000000000002e-15, 999999999999999.9]
-    rows = [(x, y, z, None, None, None) for x, y, z in itertools.product(far, far, far)]
+    rows = [(x, y, z, None, None, None, x, y) for x, y, z in itertools.product(far, far, far)]
     conditions = [
         parse(f"{text} IS NULL", COLUMNS),
         parse(f"{text} > 1", COLUMNS),

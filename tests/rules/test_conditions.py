@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.conditions import ColumnType, Condition, ConditionInvalid, clean, parse
-from rules.conditions.tree import Between, Column, Every, columns_of, depth_of
+from rules.conditions.tree import SPANS, Between, Column, Every, columns_of, depth_of
 
 NUMBER, FLAG, TEXT = ColumnType.NUMBER, ColumnType.FLAG, ColumnType.TEXT
 COLUMNS = {
@@ -17,6 +17,7 @@ COLUMNS = {
     "ups_load": NUMBER,
     "x": NUMBER,
     "y": NUMBER,
+    "z": NUMBER,
     "status_on_battery": FLAG,
     "f": FLAG,
     "g": FLAG,
@@ -127,9 +128,25 @@ REFUSED: list[tuple[str, str, int | None]] = [
     ("battery.charge < 20", "with underscores: `battery_charge`", 1),
     ("pg_sleep(10)", "no function `pg_sleep`", 1),
     ("x > 1 OR pg_sleep(10) IS NULL", "no function `pg_sleep`", 10),
-    ("avg_15m(x) > 1", "no function `avg_15m`", 1),
+    ("average_15m(x) > 1", "over time avg, min, max", 1),
+    ("avg(x) > 1", "say how far avg looks back: avg_15m", 1),
+    ("avg_16m(x) > 1", "a span of 16m is not there", 1),
+    ("since_1h(f) > 60", "since has no span", 1),
+    ("x > 0 OR avg_15m(x + 1) > 1", "looks at one column's past", 10),
+    ("avg_15m(TRUE) > 1", "looks at the past of a column", 9),
+    ("avg_15m(z) > 1", "`z` has no past to look at", 9),
+    ("avg_15m(zz) > 1", "unknown column `zz`", 9),
+    ("avg_15m(f) > 1", "avg is not for `f`: avg, min, max, delta, rate are for numbers", 1),
+    ("share_24h(x) > 1", "share is not for `x`", 1),
+    ("avg_15m(x)", "this is a number", 1),
+    ("avg_15m(x) AND f", "a flag is needed", 1),
+    (
+        " + ".join(f"{name}_{span}(x)" for name in ("avg", "min") for span in SPANS) + " > 1",
+        "at most 10 functions over time",
+        126,
+    ),
     ("coalesc(x, 1) > 1", "did you mean COALESCE", 1),
-    ("count(*) > 1", "no function `count`", 1),
+    ("count(*) > 1", "`count` looks at one column's past", 1),
     ("ABS > 1", "`ABS` is a function", 1),
     ("x > ALL (1)", "no function `ALL`", 5),
     ("x > (SELECT 1)", "no queries", 6),
@@ -234,7 +251,7 @@ def test_what_is_not_a_condition_is_refused_with_reason_and_place(
     text: str, reason: str, position: int | None
 ):
     with pytest.raises(ConditionInvalid) as refusal:
-        parse(text, COLUMNS)
+        parse(text, COLUMNS, with_past=COLUMNS.keys() - {"z"})
 
     assert reason in refusal.value.reason
     assert refusal.value.position == position
