@@ -20,7 +20,9 @@ from rules.incident_store import join_incidents, open_incident
 from rules.incidents import COLLECTOR_DOWN, NO_DATA, WHOLE_FLEET, collector_group_subject
 from rules.live import LiveRules
 from rules.operations import end_shelving
+from rules.regroup import regroup
 from rules.store import record, remembered_states, tell
+from rules.storm_store import storm_tickets
 from rules.switched_off import put_aside, switch_off
 from rules.ticket_store import settle, ticket_alarms
 from rules.window_store import Newest
@@ -50,6 +52,10 @@ def tick(connections: ConnectionPool, rules: LiveRules, *, now: datetime) -> int
             break
         last_id = due[-1]  # each device once a tick, whatever becomes of it
         judged += _judge(connections, engine, rules, due, now)
+    with connections.connection() as connection:
+        regroup(connection, engine.rules, now=now)
+    with connections.connection() as connection:
+        storm_tickets(connection, engine.rules, now=now)
     with connections.connection() as connection:
         settle(connection, now=now)
     with connections.connection() as connection:

@@ -14,7 +14,8 @@ from psycopg.types.json import Jsonb
 
 from rules.catalogue import Rule
 from rules.entitlement import Entitlement
-from rules.entitlement_store import covers_for
+from rules.entitlement_store import DeviceCover, covers_for
+from rules.incident_store import close_finished, explained_by_mains
 from rules.store import OpenAlarm, device_places, tell
 from rules.tickets import REOPEN_WINDOW, TicketDraft, draft
 
@@ -38,14 +39,20 @@ def ticket_alarms(
     ready: Sequence[OpenAlarm],
     rules: Mapping[str, Rule],
     now: datetime,
+    *,
+    even_explained: bool = False,
 ) -> None:
     """See that each alarm that calls for a ticket has one.
 
     An open ticket of the same failure mode (or incident) takes the alarm in; one closed within the
     reopen window is opened again; else a new one is opened with its entitlement and deadline. The
     deadlines count from `now`, when it became known, however long ago the device says it began.
+    Silence that failing mains explains waits for `rules.storm_store`, unless `even_explained`.
     """
     wanting = [alarm for alarm in ready if rules[alarm.rule_key].ticket is not None]
+    if wanting and not even_explained:
+        explained = explained_by_mains(connection, wanting, rules, now)
+        wanting = [alarm for alarm in wanting if alarm.id not in explained]
     if not wanting:
         return
     device_ids = {alarm.device_id for alarm in wanting}
@@ -70,9 +77,18 @@ def ticket_alarms(
                 alarm,
             )
         )
-    drafts.sort(key=lambda pair: (*_lock_key(pair[0]), pair[1].raised_at, pair[1].id))
-    covers = covers_for(connection, device_ids)
-    for one, alarm in drafts:
+    open_tickets(connection, drafts, covers_for(connection, device_ids), now)
+
+
+def open_tickets(
+    connection: Connection,
+    drafts: Sequence[tuple[TicketDraft, OpenAlarm]],
+    covers: Mapping[int, DeviceCover],
+    now: datetime,
+) -> None:
+    """Open, join or reopen a ticket for each draft and put its alarm behind it."""
+    in_order = sorted(drafts, key=lambda pair: (*_lock_key(pair[0]), pair[1].raised_at, pair[1].id))
+    for one, alarm in in_order:
         entitlement = covers[alarm.device_id].check(one.opened_at)
         ticket_id = join_or_open(connection, one, entitlement, now=now)
         connection.execute(
@@ -128,7 +144,7 @@ def _known_ticket(connection: Connection, one: TicketDraft, now: datetime) -> _K
                 FROM ticket t JOIN incident old ON old.id = t.incident_id
                 JOIN incident new USING (subject, cause)
                 WHERE new.id = %(incident)s AND t.customer_id = %(customer)s AND (
-                    t.incident_id = new.id OR t.closed_at IS NULL
+                    t.closed_at IS NULL
                     OR (t.closed_at > %(since)s AND t.device_id = %(device)s))
                 ORDER BY t.closed_at IS NULL DESC, t.incident_id = new.id DESC, t.closed_at DESC
                 LIMIT 1 FOR UPDATE OF t
@@ -272,32 +288,12 @@ def log_ticket(
 
 
 def settle(connection: Connection, *, now: datetime) -> int:
-    """Close incidents whose alarms are all over, and tell tickets that their condition is gone.
+    """Close incidents that are over, and tell tickets that their condition is gone.
 
     Each row is locked and looked at again under the lock, since a worker may just be adding an
     alarm to it. Returns how many changed.
     """
-    changed = 0
-    for (incident_id,) in connection.execute(
-        """
-        SELECT i.id FROM incident i WHERE i.closed_at IS NULL AND i.site_id IS NOT NULL
-        AND NOT EXISTS (SELECT FROM alarm a WHERE a.incident_id = i.id AND a.cleared_at IS NULL)
-        ORDER BY i.subject, i.cause FOR UPDATE SKIP LOCKED
-        """
-    ).fetchall():
-        row = connection.execute(
-            """
-            UPDATE incident SET closed_at =
-                (SELECT coalesce(max(cleared_at), %s) FROM alarm WHERE incident_id = incident.id)
-            WHERE id = %s AND NOT EXISTS (
-                SELECT FROM alarm WHERE incident_id = incident.id AND cleared_at IS NULL)
-            RETURNING customer_id, closed_at
-            """,
-            (now, incident_id),
-        ).fetchone()
-        if row is not None:
-            tell(connection, [("incident.closed", row[0], incident_id, now)])
-            changed += 1
+    changed = close_finished(connection, now=now)
     for (ticket_id,) in connection.execute(
         """
         SELECT t.id FROM ticket t

@@ -66,6 +66,7 @@ class Rule:
     """One rule, parsed and ready to judge.
 
     `cause` names the incident that its alarms of one site share; None: no incident.
+    `follows` names causes whose incident takes its alarms in, where one stands at the site.
     `inhibited_by` lists rules whose alarm on the same device explains this one.
     `matures_unseen`: a hold time that began goes on while the device is silent.
     """
@@ -80,6 +81,7 @@ class Rule:
     clear_after: timedelta
     source: str
     cause: str | None
+    follows: tuple[str, ...]
     inhibited_by: tuple[str, ...]
     matures_unseen: bool
     ticket: TicketWork | None
@@ -112,6 +114,7 @@ class _RuleText(_Strict):
     clear_after_seconds: int = Field(ge=0, le=30 * 86_400)
     source: str = Field(min_length=1)
     cause: str | None = None
+    follows: list[str] = []
     inhibited_by: list[str] = []
     matures_unseen: bool = False
     ticket: _TicketText | None = None
@@ -137,6 +140,7 @@ def _rule(key: str, text: _RuleText) -> Rule:
         clear_after=timedelta(seconds=text.clear_after_seconds),
         source=text.source,
         cause=text.cause,
+        follows=tuple(text.follows),
         inhibited_by=tuple(text.inhibited_by),
         matures_unseen=text.matures_unseen,
         ticket=None

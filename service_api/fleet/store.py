@@ -102,7 +102,8 @@ _WHERE: LiteralString = """
     AND (%(site_id)s::bigint IS NULL OR site_id = %(site_id)s)
     AND (%(customer_id)s::bigint IS NULL OR customer_id = %(customer_id)s)
     AND (%(incident_id)s::bigint IS NULL OR EXISTS (SELECT FROM alarm b
-        WHERE b.device_id = u.id AND b.incident_id = %(incident_id)s))
+        WHERE b.device_id = u.id AND b.incident_id = ANY(ARRAY(SELECT o.id FROM incident o
+            WHERE o.id = %(incident_id)s OR o.parent_id = %(incident_id)s))))
     AND (%(pattern)s::text IS NULL OR concat_ws(' ', key, name, manufacturer, model, site, site_zh,
         customer, customer_zh) ILIKE %(pattern)s)
 """
@@ -184,7 +185,8 @@ def summary(
                 count(*) FILTER (WHERE severity = 'major') AS major,
                 count(*) FILTER (WHERE severity = 'minor') AS minor,
                 count(*) FILTER (WHERE severity = 'warning') AS warning,
-                (SELECT count(*) FROM incident WHERE closed_at IS NULL
+                (SELECT count(*) FROM incident i WHERE closed_at IS NULL
+                    AND NOT EXISTS (SELECT FROM incident p WHERE p.id = i.parent_id)
                     AND (%(site_id)s::bigint IS NULL OR site_id = %(site_id)s)
                     AND (%(customer_id)s::bigint IS NULL OR customer_id = %(customer_id)s))
                     AS open_incidents,

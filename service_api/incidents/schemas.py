@@ -12,8 +12,9 @@ from service_api.paging import ListQuery
 class Incident:
     """Alarms with one cause; counts and the shortest time are of this moment.
 
-    `runtime_left_seconds` is the shortest predicted time to the end of a battery among its units
-    that are on battery now.
+    `runtime_left_seconds` is the shortest time that units on battery now report. An incident of a
+    region gathers those of its sites, whose `parent_id` it is; `place` names the room, the network
+    path or the substation that it is about. `is_storm`: so large that its units are ranked.
     """
 
     id: int
@@ -44,6 +45,14 @@ class Incident:
     responded_at: datetime | None
     owner: str | None
     owner_zh: str | None
+    parent_id: int | None
+    merged_into_id: int | None
+    restore_expected_at: datetime | None
+    sites: int
+    tickets: int
+    is_storm: bool
+    place: str | None
+    place_zh: str | None
 
 
 class IncidentQuery(ListQuery):

@@ -127,11 +127,11 @@ def test_mains_fails_one_unit_runs_low_and_everything_follows_once(service, embe
             assert service.one("SELECT count(*) FROM telemetry") == 8
             assert plant.alarms() == {}
 
-            await plant.run(60)  # 60 s on battery, seen first at 10 to 15 s
+            await plant.run(50)  # 50 s on battery, seen first at 10 to 15 s
             assert {key for key, _ in plant.alarms()} <= set(devices)
             assert service.rows("SELECT * FROM ticket") == []
 
-            await plant.run(25)  # 85 s on battery
+            await plant.run(35)  # 85 s on battery
             on_battery = {key for key, rule in plant.alarms() if rule == "on_battery"}
             assert on_battery == set(devices)
             assert {plant.alarms()[key, "on_battery"][1] for key in devices} <= {70, 75}
