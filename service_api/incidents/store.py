@@ -77,12 +77,13 @@ _NEWEST = Order.of(("i.opened_at", "timestamptz", True), ("i.id", "bigint", True
 
 
 def _incident(row: tuple[Any, ...]) -> Incident:
-    subject, cause, *_ = row[1:]
+    subject, cause = row[1], row[2]
     kind, _, name = subject.partition(":")
-    *known, place, place_zh = row
-    if kind == "substation":
-        place = place_zh = name
-    return Incident(*known[:3], *CAUSES.get(cause, (cause, cause)), *known[3:], place, place_zh)
+    place = (name, name) if kind == "substation" else row[-2:]
+    told: tuple[Any, ...] = (
+        *row[:3], *CAUSES.get(cause, (cause, cause)), *row[3:-2], *place,
+    )  # fmt: skip
+    return Incident(*told)
 
 
 def incidents(connection: Connection, query: IncidentQuery, now: datetime) -> Page[Incident]:
