@@ -75,12 +75,20 @@ def _due(connection: Connection, engine: Engine, now: datetime, *, after_id: int
             SELECT device_id FROM device_state
             WHERE silence_check_at <= %(now)s AND device_id > %(after)s
             UNION SELECT r.device_id FROM rule_state r JOIN device_state s USING (device_id)
-            WHERE r.next_at <= %(now)s AND r.device_id > %(after)s AND (
+            WHERE r.next_at <= %(now)s AND r.device_id > %(after)s
+            AND NOT r.rule_key = ANY(%(of_other_occasions)s) AND (
                 r.next_at + greatest(s.received_at - s.observed_at, interval '0') <= %(now)s
                 OR r.rule_key = ANY(%(of_our_time)s))
             ORDER BY device_id LIMIT %(most)s
             """,
-            {"now": now, "after": after_id, "of_our_time": engine.of_our_time, "most": AT_ONCE},
+            {
+                "now": now,
+                "after": after_id,
+                "of_our_time": engine.of_our_time,
+                # Their hold times end on their own occasion: a tick has no row for them.
+                "of_other_occasions": sorted(engine.rules.keys() - engine.judges),
+                "most": AT_ONCE,
+            },
         )
     ]
 

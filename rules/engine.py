@@ -6,7 +6,7 @@ states and steps come out. A rule that fails is left out and named, the others g
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -20,6 +20,7 @@ from rules.catalogue import COLUMNS, Rule
 from rules.conditions import ColumnType, Window, clean
 from rules.conditions.tree import LARGEST
 from rules.facts import Reading, Value
+from rules.occasions import FACTS, Occasion, Subject, occasions_of, subject_of
 from rules.points import BY_COLUMN, FACT_COLUMNS, Pace
 from rules.windows import Past, microseconds, values_of
 
@@ -127,46 +128,77 @@ class Judged:
 
 
 class Engine:
-    """The rules, compiled once; holds nothing between calls."""
+    """The rules, compiled once; holds nothing between calls.
 
-    def __init__(self, rules: Mapping[str, Rule]) -> None:
+    Of `rules`, which are all in force, those of one occasion are judged; the others are neither
+    raised nor cleared here, whatever is remembered of them (`rules.occasions`).
+    """
+
+    def __init__(
+        self,
+        rules: Mapping[str, Rule],
+        occasion: Occasion = Occasion.READING,
+        only: Callable[[Rule], bool] = lambda _: True,
+    ) -> None:
         self.rules = dict(rules)
+        self.occasion = occasion
+        self._parts: dict[tuple[Subject, bool], Engine] = {}
+        mine = {
+            key: rule
+            for key, rule in self.rules.items()
+            if occasion in occasions_of(rule.columns) and only(rule)
+        }
+        self.judges = frozenset(mine)
+        """The rules of this occasion."""
         used: set[str] = set()
-        for rule in self.rules.values():
-            used |= rule.condition.columns
-            if rule.clear is not None:
-                used |= rule.clear.columns
-        self.columns: tuple[str, ...] = tuple(sorted(used - FACT_COLUMNS.keys()))
+        for rule in mine.values():
+            used |= rule.columns
+        self.columns: tuple[str, ...] = tuple(sorted(used - FACT_COLUMNS.keys() - FACTS.keys()))
         """The device columns that rules read, in the order of the frame."""
-        self.windows: tuple[Window, ...] = windows_of(self.rules.values())
+        self.facts: tuple[str, ...] = tuple(sorted(used & FACTS.keys()))
+        """The columns of other occasions that rules read; none when readings are judged."""
+        self.windows: tuple[Window, ...] = windows_of(mine.values())
         """What rules ask of the past; whoever judges brings the devices' pasts if there is any."""
         self._no_windows: Row = dict.fromkeys(window.name for window in self.windows)
         self._schema = pl.Schema(
-            {column: _DTYPES[COLUMNS[column]] for column in (*self.columns, *FACT_COLUMNS)}
+            {
+                column: _DTYPES[COLUMNS[column]]
+                for column in (*self.columns, *FACT_COLUMNS, *self.facts)
+            }
             | dict.fromkeys(self._no_windows, pl.Float64)
         )
         self._in_order = itemgetter(*self._schema)
         places = {column: place for place, column in enumerate(self._schema)}
         self._reads = {
             key: [(column, places[column]) for column in sorted(rule.condition.reads)]
-            for key, rule in self.rules.items()
+            for key, rule in mine.items()
         }
-        self._conditions = {key: rule.condition.to_polars() for key, rule in self.rules.items()}
+        self._conditions = {key: rule.condition.to_polars() for key, rule in mine.items()}
         self._clears = {
-            key: rule.clear.to_polars()
-            for key, rule in self.rules.items()
-            if rule.clear is not None
+            key: rule.clear.to_polars() for key, rule in mine.items() if rule.clear is not None
         }
         self._timings = {
             key: Timing(rule.raise_after, rule.clear_after, rule.matures_unseen)
-            for key, rule in self.rules.items()
+            for key, rule in mine.items()
         }
+        # What is worked out on an occasion is a fact of our time too, whatever stands beside it.
         self._watches_device = {
-            key: not rule.condition.columns <= FACT_COLUMNS.keys()
-            for key, rule in self.rules.items()
+            key: rule.condition.columns.isdisjoint(FACTS)
+            and not rule.condition.columns <= FACT_COLUMNS.keys()
+            for key, rule in mine.items()
         }
         self.of_our_time = [key for key, watches in self._watches_device.items() if not watches]
         """The rules whose times go by our clock and not by the device's."""
+
+    def part(self, subject: Subject, *, reminders: bool) -> "Engine":
+        """Return the engine of this occasion's rules about a subject: those that remind, or not."""
+
+        def belongs(rule: Rule) -> bool:
+            return (rule.reminder is not None) is reminders and subject_of(rule.columns) is subject
+
+        if (subject, reminders) not in self._parts:
+            self._parts[subject, reminders] = Engine(self.rules, self.occasion, belongs)
+        return self._parts[subject, reminders]
 
     def judge_readings(
         self,
@@ -232,6 +264,24 @@ class Engine:
             looks.append(_Look(fact.device_id, at, row, expired_at, _Last.of(fact), now))
         return self._judge(looks, states)
 
+    def judge_facts(
+        self,
+        rows: Mapping[int, Mapping[str, Value | None]],
+        states: Mapping[Key, RuleState],
+        now: datetime,
+    ) -> Judged:
+        """Judge rows that an occasion worked out, by the id of their subject.
+
+        A row has what is believed of the subject at `now`, the points of a unit among them; what
+        it lacks is unknown. Hold times that ended since the last occasion take effect at their own
+        instants, so nothing needs to wake in between.
+        """
+        looks = [
+            _Look(subject_id, now, tuple(row.get(c) for c in self._schema), None, None, now)
+            for subject_id, row in rows.items()
+        ]
+        return self._judge(looks, states)
+
     def _row(
         self, fact: Facts, at: datetime, seconds_since_seen: float | None
     ) -> tuple[Value | None, ...]:
@@ -273,7 +323,7 @@ class Engine:
 
     def _judge(self, looks: Sequence["_Look"], states: Mapping[Key, RuleState]) -> Judged:
         judged = Judged(states=dict(states))
-        if not looks or not self.rules:
+        if not looks or not self.judges:
             return judged
         answers, holding = self._answers(self._frame(looks), states, judged.failed)
         remembered = _by_device(states)

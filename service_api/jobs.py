@@ -10,6 +10,7 @@ from collector.frozen import find_frozen
 from collector.partitions import make_ahead
 from collector.rollup import roll_up
 from service_api import battery_health
+from service_api.calendar_facts import CalendarFacts
 from service_api.maintenance import planning
 from service_api.retention import let_go
 from service_api.schedule import Job
@@ -22,6 +23,7 @@ def jobs(settings: Settings) -> Mapping[str, Job]:
     def drop(pool: ConnectionPool, now: datetime) -> str:
         return let_go(pool, now, raw_days=settings.raw_days)
 
+    calendar = CalendarFacts()
     every = (
         Job("rollup", timedelta(minutes=1), _roll_up),
         Job("partitions", timedelta(hours=1), _make_ahead),
@@ -30,6 +32,8 @@ def jobs(settings: Settings) -> Mapping[str, Job]:
         Job("retention", timedelta(days=1), drop, after=timedelta(hours=19)),
         Job("maintenance", timedelta(days=1), planning.plan_all, after=timedelta(hours=18)),
         Job("battery-health", timedelta(days=1), battery_health.compute_all, timedelta(hours=18)),
+        Job("calendar", timedelta(days=1), calendar.look_at_dates, timedelta(hours=18, minutes=5)),
+        Job("deadlines", timedelta(minutes=1), calendar.look_at_deadlines),
     )
     return {job.name: job for job in every}
 

@@ -20,10 +20,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rules.conditions import ColumnType, Condition, ConditionInvalid, parse
+from rules.occasions import FACTS, OccasionsMixed, Subject, subject_of
 from rules.points import BY_COLUMN, FACT_COLUMNS, POINTS, Kind
 
 Severity = Literal["critical", "major", "minor", "warning"]
 Level = Literal["high", "medium", "low"]
+Owner = Literal["dispatcher", "sales", "data", "engineer"]
+"""The duty that a reminder falls to: dispatching, contracts, the register of units, the field."""
 
 SEVERITIES: tuple[Severity, ...] = ("critical", "major", "minor", "warning")
 """Worst first: the perceived severities of ITU-T X.733."""
@@ -37,6 +40,7 @@ _TYPES = {
 COLUMNS: Mapping[str, ColumnType] = {
     **{point.column: _TYPES[point.kind] for point in POINTS},
     **{name: _TYPES[kind] for name, (kind, *_) in FACT_COLUMNS.items()},
+    **{name: _TYPES[fact.kind] for name, fact in FACTS.items()},
 }
 """Every word of rule text with its type."""
 
@@ -62,6 +66,21 @@ class TicketWork:
 
 
 @dataclass(frozen=True, slots=True)
+class ReminderWork:
+    """What a rule asks of its owner instead of raising an alarm: a date near, a fact missing.
+
+    `owner` is the duty that must act. `steps_of` is the column whose value passes the `steps`, each
+    told once: falling where they fall (180, 90, … days left), rising where they rise (50, 75 %).
+    """
+
+    owner: Owner
+    action_en: str
+    action_zh: str
+    steps_of: str | None = None
+    steps: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One rule, parsed and ready to judge.
 
@@ -69,6 +88,7 @@ class Rule:
     `follows` names causes whose incident takes its alarms in, where one stands at the site.
     `inhibited_by` lists rules whose alarm on the same device explains this one.
     `matures_unseen`: a hold time that began goes on while the device is silent.
+    `reminder`: it raises no alarm but reminds its owner; only of what is worked out on an occasion.
     """
 
     key: str
@@ -85,6 +105,13 @@ class Rule:
     inhibited_by: tuple[str, ...]
     matures_unseen: bool
     ticket: TicketWork | None
+    reminder: ReminderWork | None = None
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Every column that its conditions read."""
+        clear = frozenset[str]() if self.clear is None else self.clear.columns
+        return self.condition.columns | clear
 
 
 class _Strict(BaseModel):
@@ -105,6 +132,13 @@ class _TicketText(_Strict):
     action: _Title
 
 
+class _ReminderText(_Strict):
+    owner: Owner
+    action: _Title
+    steps_of: str | None = None
+    steps: list[float] = []
+
+
 class _RuleText(_Strict):
     title: _Title
     severity: Severity
@@ -118,6 +152,7 @@ class _RuleText(_Strict):
     inhibited_by: list[str] = []
     matures_unseen: bool = False
     ticket: _TicketText | None = None
+    reminder: _ReminderText | None = None
 
 
 def _parsed(key: str, field: str, text: str) -> Condition:
@@ -127,9 +162,65 @@ def _parsed(key: str, field: str, text: str) -> Condition:
         raise RuleInvalid(f"rule {key}, {field}: {error}") from error
 
 
+def _reminder(text: _ReminderText | None) -> ReminderWork | None:
+    if text is None:
+        return None
+    return ReminderWork(
+        owner=text.owner,
+        action_en=text.action.en,
+        action_zh=text.action.zh,
+        steps_of=text.steps_of,
+        steps=tuple(text.steps),
+    )
+
+
+def _fits(rule: Rule) -> Rule:
+    """Return a rule whose columns, ticket and reminder fit each other; raise `RuleInvalid`."""
+    try:
+        subject = subject_of(rule.columns)
+    except OccasionsMixed as error:
+        raise RuleInvalid(f"rule {rule.key}, condition: {error}") from error
+    if not rule.columns.isdisjoint(FACTS) and rule.condition.windows | (
+        frozenset() if rule.clear is None else rule.clear.windows
+    ):
+        raise RuleInvalid(
+            f"rule {rule.key}, condition: functions over time go by readings; they do not go "
+            "together with words that no reading brings"
+        )
+    work = rule.reminder
+    if work is None:
+        if subject is not Subject.DEVICE:
+            raise RuleInvalid(
+                f"rule {rule.key}, reminder: only devices have alarms; a rule about a {subject} "
+                "needs a reminder with its owner"
+            )
+        return rule
+    if rule.ticket is not None:
+        raise RuleInvalid(f"rule {rule.key}, ticket: a rule with a reminder opens no tickets")
+    if rule.columns.isdisjoint(FACTS):
+        raise RuleInvalid(
+            f"rule {rule.key}, reminder: what readings alone decide is an alarm; a reminder is "
+            f"for columns such as {next(iter(FACTS))}"
+        )
+    if (work.steps_of is None) != (not work.steps):
+        raise RuleInvalid(f"rule {rule.key}, reminder.steps: steps and steps_of go together")
+    if work.steps_of is not None and (
+        work.steps_of not in rule.columns or COLUMNS[work.steps_of] is not ColumnType.NUMBER
+    ):
+        raise RuleInvalid(
+            f"rule {rule.key}, reminder.steps_of: must be a number that the condition reads"
+        )
+    if list(work.steps) not in (
+        sorted(set(work.steps)),
+        sorted(set(work.steps), reverse=True),
+    ):
+        raise RuleInvalid(f"rule {rule.key}, reminder.steps: all rising or all falling")
+    return rule
+
+
 def _rule(key: str, text: _RuleText) -> Rule:
     ticket = text.ticket
-    return Rule(
+    rule = Rule(
         key=key,
         title_en=text.title.en,
         title_zh=text.title.zh,
@@ -154,7 +245,9 @@ def _rule(key: str, text: _RuleText) -> Rule:
             action_en=ticket.action.en,
             action_zh=ticket.action.zh,
         ),
+        reminder=_reminder(text.reminder),
     )
+    return _fits(rule)
 
 
 def read_rules(toml_text: str) -> dict[str, Rule]:
