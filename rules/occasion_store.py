@@ -1,7 +1,7 @@
 """Judge what an occasion worked out about devices, with the same life of alarms and tickets.
 
-A job that works something out, such as `service_api.battery_health` or `service_api.calendar_facts`,
-hands its rows over here, some hundred devices at once, inside its own transaction:
+A job that works something out, such as `service_api.calendar_facts`, hands its rows over here, some
+hundred devices at once, inside its own transaction:
 
     engine = Engine(live_rules.engine(pool, now).rules, Occasion.HEALTH)
     judge_devices(connection, engine, {device_id: {"some_column": 71.0}}, now=now)

@@ -35,6 +35,7 @@ from service_api.limiter import Limiter
 from service_api.maintenance import routes as maintenance
 from service_api.notifications import routes as notifications
 from service_api.operating import HttpMetrics, Measured
+from service_api.reminders import routes as reminders
 from service_api.request import AppConfig, Wiring
 from service_api.spares import routes as spares
 from service_api.tickets import routes as tickets
@@ -54,6 +55,7 @@ NOUNS = (
     work_orders,
     dispatch,
     maintenance,
+    reminders,
     spares,
     notifications,
     coverage,

@@ -8,6 +8,7 @@ from service_api.notifications.handlers import (
     tell_of_ticket,
 )
 from service_api.outbox import Handlers
+from service_api.reminders.handlers import tell_of_reminder
 from service_api.work_orders.handlers import call_off_for_closed_ticket, draft_for_ticket
 
 HANDLERS: Handlers = {
@@ -18,5 +19,6 @@ HANDLERS: Handlers = {
     "ticket.closed": (call_off_for_closed_ticket, tell_of_closed_ticket),
     "incident.opened": (tell_of_incident,),
     "incident.closed": (tell_of_closed_incident,),
+    "reminder.due": (tell_of_reminder,),
 }
 """Topic → handlers, for `outbox.take_one`."""

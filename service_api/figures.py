@@ -12,6 +12,7 @@ from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 
 from rules.conditions.tree import SPANS
+from rules.occasions import FACTS
 from rules.points import BY_COLUMN, EXTRA_FLAGS
 from service_api.language import msg, translate
 
@@ -67,11 +68,14 @@ def point_value(language: str, column: str, value: object) -> str:
     if isinstance(value, bool):
         return translate(language, msg("yes")) if value else translate(language, msg("no"))
     if isinstance(value, int | float):
+        if column in FACTS and FACTS[column].unit == "d":
+            return translate(language, msg("%(n)s d"), n=number(language, value))
         if window and window["aggregate"] == "share":
             return quantity(language, 100 * value, "%")
         unit = "s" if column == "seconds_since_seen" else point.unit if point else ""
         if window and window["aggregate"] == "since":
             unit = "s"
+        unit = FACTS[column].unit if column in FACTS else unit
         return quantity(language, value, unit)
     return str(value)
 
@@ -85,6 +89,8 @@ def point_name(language: str, column: str) -> str:
         of, said = point_name(language, window["column"]), _OVER_TIME[window["aggregate"]]
         seconds = SPANS.get(window["span"] or "")
         return translate(language, said, of=of, span=duration(language, seconds))
+    if column in FACTS:
+        return FACTS[column].zh if language == "zh" else FACTS[column].en
     point = BY_COLUMN.get(column)
     en, zh = (point.en, point.zh) if point else EXTRA_FLAGS.get(column, (column, column))
     return zh if language == "zh" else en

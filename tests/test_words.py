@@ -11,6 +11,7 @@ from device_sims.fleet import units
 from device_sims.scenario import load_scenario
 from device_sims.ups import SimulatedUps
 from rules.catalogue import COLUMNS, catalogue
+from rules.occasions import FACTS
 from rules.points import (
     BY_COLUMN,
     BY_NAME,
@@ -86,7 +87,8 @@ def test_rollups_keep_the_trend_points_and_no_other(database, table):
 
 
 def test_rules_speak_of_known_columns_and_explain_themselves_in_two_languages():
-    assert COLUMNS.keys() == BY_COLUMN.keys() | FACT_COLUMNS.keys()
+    assert COLUMNS.keys() == BY_COLUMN.keys() | FACT_COLUMNS.keys() | FACTS.keys()
+    assert len(COLUMNS) == len(BY_COLUMN) + len(FACT_COLUMNS) + len(FACTS)
     for rule in catalogue().values():
         assert rule.condition.columns <= COLUMNS.keys()
         assert rule.source

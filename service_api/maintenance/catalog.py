@@ -119,5 +119,5 @@ def seed_plans(connection: psycopg.Connection[TupleRow]) -> None:
                 duration_minutes, skills, part_kinds, steps_en, steps_zh, source)
             VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (key) DO NOTHING
             """,
-            PLANS,
+            [(*plan[:8], [plan[8]], [plan[9]], plan[10]) for plan in PLANS],
         )

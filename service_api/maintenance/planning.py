@@ -39,8 +39,8 @@ class _Row:
     basis: str
     skills: list[str]
     part_kinds: list[str]
-    steps_en: str
-    steps_zh: str
+    steps_en: list[str]
+    steps_zh: list[str]
     due_on: date | None
     last_done_on: date | None
     last_scheduled_on: date | None
@@ -177,7 +177,7 @@ def _open(
         priority=PRIORITY_WHEN_LATE if late else PRIORITY,
         skills=tuple(row.skills),
         part_kinds=tuple(row.part_kinds),
-        action=(row.steps_en, row.steps_zh),
+        action=(" ".join(row.steps_en), "".join(row.steps_zh)),
         source="schedule",
         now=now,
     )

@@ -28,8 +28,8 @@ class PlanLine:
     duration_minutes: int
     skills: list[str]
     part_kinds: list[str]
-    steps_en: str
-    steps_zh: str
+    steps_en: list[str]
+    steps_zh: list[str]
     source: str
     units: int
 
@@ -76,8 +76,8 @@ class NewPlan(Strict):
     part_kinds: list[Annotated[str, Field(min_length=1, max_length=40)]] = Field(
         default_factory=list
     )
-    steps_en: Annotated[str, Field(max_length=10_000)] = ""
-    steps_zh: Annotated[str, Field(max_length=10_000)] = ""
+    steps_en: list[Annotated[str, Field(max_length=1_000)]] = Field(default_factory=list)
+    steps_zh: list[Annotated[str, Field(max_length=1_000)]] = Field(default_factory=list)
     source: Annotated[str, Field(max_length=1_000)] = ""
 
 

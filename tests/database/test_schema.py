@@ -122,6 +122,14 @@ PROTECTED = (
     "stock_move",
     "notice",
     "maintenance_due",
+    "maintenance_exception",
+    "maintenance_occurrence",
+    "maintenance_visit",
+    "change_freeze",
+    "device_fact",
+    "reminder",
+    "reminder_event",
+    "warranty_fault",
     "rule_state",
 )
 BARRIERS = (
