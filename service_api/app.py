@@ -39,6 +39,7 @@ from service_api.reminders import routes as reminders
 from service_api.request import AppConfig, Wiring
 from service_api.spares import routes as spares
 from service_api.tickets import routes as tickets
+from service_api.topology import routes as topology
 from service_api.traps import routes as traps
 from service_api.users import routes as users
 from service_api.work_orders import routes as work_orders
@@ -64,6 +65,7 @@ NOUNS = (
     customers,
     contracts,
     entitlements,
+    topology,
     traps,
     users,
 )

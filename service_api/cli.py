@@ -222,6 +222,12 @@ def _add_devices(commands: "Commands") -> None:
     imported.add_argument("--json", action="store_true")
     imported.set_defaults(command=_late("cli_operate", "devices_import"))
 
+    topology = _group(commands, "topology", "on what the units of a site hang")
+    hung = topology.add_parser("import", help="write topologies from a CSV or JSON file")
+    hung.add_argument("file", type=Path)
+    hung.add_argument("--json", action="store_true")
+    hung.set_defaults(command=_late("cli_topology", "topology_import"))
+
     profile = _group(commands, "profile", "device families")
     checked = profile.add_parser("check", help="check a profile file")
     checked.add_argument("file", type=Path)

@@ -12,6 +12,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from service_api.demo_stock import seed_stock
+from service_api.demo_topology import seed_topology
 from service_api.dispatch.ranking import Position, distance_km
 from service_api.maintenance.catalog import seed_plans
 
@@ -179,6 +180,7 @@ def seed(connection: Connection, *, now: datetime) -> None:
     seed_stock(connection, now=now)
     seed_plans(connection)
     _maintained(connection, now.date())
+    seed_topology(connection, now=now)
 
 
 def link_engineer(connection: Connection, user_id: int) -> None:

@@ -1,0 +1,1 @@
+"""Topology: on what the units of a site hang, from the substation to the load."""
