@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import judging, messages, polls, rates, rival, search
+from bench import backtest, judging, messages, polls, rates, rival, search
 from bench.figures import Figure, render, write
 from bench.stage import Stage, started
 
@@ -13,6 +13,7 @@ RESULTS = Path(__file__).parent / "results" / "latest.json"
 STEPS = {
     "polls": polls.measure,
     "judging": judging.measure,
+    "backtest": backtest.measure,
     "mqtt": messages.measure,
     "rates": rates.measure,
     "search": search.measure,

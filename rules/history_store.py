@@ -4,10 +4,12 @@ One row a device comes back, an array a column; so neither the server nor we han
 one. Readings that came late are left out: they were kept and never judged.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+import struct
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from math import isfinite
+from typing import Any, NamedTuple
 
 import numpy as np
 import psycopg
@@ -47,49 +49,87 @@ def read_rows(
     cursor.execute(_reading(tuple(columns)), {"ids": list(devices), "since": since, "until": until})
     result = cursor.pgresult
     assert result is not None  # noqa: S101 - a SELECT has one
-    counts = np.zeros(len(devices), np.int64)
-    parts: dict[str, list[Any]] = {name: [] for name in ("at", "valid", "told", *columns)}
     place = {device_id: number for number, device_id in enumerate(devices)}
-    order: list[int] = []
+    of_device: dict[int, list[_Alike]] = {}
     for row in range(result.ntuples):
-        raw = [result.get_value(row, column) for column in range(result.nfields)]
-        at = _array(raw[2], ">i8").astype(np.int64)
-        number = place[int.from_bytes(raw[0] or b"", "big")]
-        polls = int.from_bytes(raw[1] or b"", "big")
-        order.append(number)
+        device, polls, valid, told, at, *contents = (
+            result.get_value(row, column) for column in range(result.nfields)
+        )
+        paces = _whole(told, otherwise=_NOT_KEPT)
+        if paces & CAME_LATE and paces != _NOT_KEPT:
+            continue
+        seconds = max(_BEFORE_THEY_WERE_KEPT, 3.0 * _whole(polls))
+        values = [
+            _values(column, content, words)
+            for column, content in zip(columns, contents, strict=True)
+        ]
+        of_device.setdefault(place[_whole(device)], []).append(
+            _Alike(
+                _array(at, ">i8").astype(np.int64),
+                _microseconds(seconds if valid is None else struct.unpack(">f", valid)[0]),
+                paces,
+                values,
+            )
+        )
+    return _rows(devices, columns, of_device)
+
+
+class _Alike(NamedTuple):
+    """Readings of one device that were told alike: their instants and the columns' values."""
+
+    at: Instants
+    valid: int
+    told: int
+    values: list[Numbers]
+
+
+def _rows(
+    devices: Sequence[int], columns: Sequence[str], of_device: Mapping[int, Sequence[_Alike]]
+) -> Rows:
+    """Put each device's readings into their order, one device behind the other."""
+    counts = np.zeros(len(devices), np.int64)
+    parts: list[list[np.ndarray]] = []
+    for number in sorted(of_device):
+        alike = of_device[number]
+        at = np.concatenate([each.at for each in alike])
+        lengths = [len(each.at) for each in alike]
+        joined = [
+            at,
+            np.repeat(np.array([each.valid for each in alike], np.int64), lengths),
+            np.repeat(np.array([each.told for each in alike], np.int64), lengths),
+            *(np.concatenate(each) for each in zip(*(one.values for one in alike), strict=True)),
+        ]
+        if not np.all(at[1:] > at[:-1]):
+            order = np.argsort(at, kind="stable")
+            joined = [each[order] for each in joined]
         counts[number] = len(at)
-        valid = _array(raw[3], ">f4").astype(np.float64)
-        valid[np.isnan(valid)] = max(_BEFORE_THEY_WERE_KEPT, 3.0 * polls)
-        told = _array(raw[4], ">i2").astype(np.int64)
-        sorting = None if np.all(at[1:] > at[:-1]) else np.argsort(at, kind="stable")
-        found = {"at": at, "valid": valid, "told": told}
-        for column, content in zip(columns, raw[5:], strict=True):
-            found[column] = _values(column, content, words)
-        for name, values in found.items():
-            parts[name].append(values if sorting is None else values[sorting])
-    in_order = sorted(range(len(order)), key=order.__getitem__)
-    joined = {
-        name: np.concatenate([each[n] for n in in_order]) if in_order else np.empty(0)
-        for name, each in parts.items()
-    }
-    told = joined["told"].astype(np.int64)
-    points = {column: joined[column].astype(np.float64) for column in columns}
+        parts.append(joined)
+    if not parts:
+        parts = [[np.empty(0, np.int64)] * 3 + [np.empty(0)] * len(columns)]
+    at, valid, told, *values = (np.concatenate(each) for each in zip(*parts, strict=True))
+    points = dict(zip(columns, values, strict=True))
     slow = [points[column] for column in columns if BY_COLUMN[column].pace is Pace.SLOW]
-    is_marked = told >= 0
+    is_kept = told != _NOT_KEPT
     tells_slow = np.logical_or.reduce([each != NOT_TOLD for each in slow]) if slow else False
     return Rows(
         np.cumsum(counts),
-        joined["at"].astype(np.int64),
-        _microseconds(joined["valid"]),
-        np.where(is_marked, told & TOLD_FAST != 0, True),  # noqa: FBT003 - a value
-        np.where(is_marked, told & TOLD_SLOW != 0, tells_slow),
+        at,
+        valid,
+        ~is_kept | (told & TOLD_FAST != 0),
+        np.where(is_kept, told & TOLD_SLOW != 0, tells_slow),
         points,
     )
 
 
-def _microseconds(seconds: Numbers) -> Instants:
-    endless = ~np.isfinite(seconds)
-    return np.where(endless, ALWAYS, np.rint(np.where(endless, 0, seconds) * 1e6).astype(np.int64))
+_NOT_KEPT = -1
+
+
+def _whole(content: bytes | None, otherwise: int = 0) -> int:
+    return otherwise if content is None else int.from_bytes(content, "big", signed=True)
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1e6) if isfinite(seconds) else ALWAYS
 
 
 def _array(content: bytes | None, form: str) -> Any:  # noqa: ANN401 - an array of that form
@@ -144,43 +184,117 @@ _ELSE = {
 def _reading(columns: tuple[str, ...]) -> bytes:
     """Return the query; a column that a reading withheld is told and not believed."""
     aggregates = []
-    for number, column in enumerate(columns, start=3):
+    for column in columns:
         kind = BY_COLUMN[column].kind
-        form = (
-            "CASE t.{0} WHEN true THEN 1::int2 WHEN false THEN 0::int2"
-            if kind is Kind.FLAG
-            else "CASE WHEN t.{0} IS NOT NULL THEN t.{0}"
-        )
         withheld, not_told = _ELSE[kind]
+        otherwise = f"CASE WHEN {{1}} = ANY(t.withheld) THEN {withheld} ELSE {not_told} END"
+        if kind is Kind.FLAG:
+            value = (
+                f"CASE t.{{0}} WHEN true THEN 1::int2 WHEN false THEN 0::int2 ELSE {otherwise} END"
+            )
+        else:
+            value = f"coalesce(t.{{0}}, {otherwise})"
         aggregates.append(
-            sql.SQL(
-                ", array_agg("
-                + form
-                + " ELSE CASE WHEN {1} = ANY(t.withheld) THEN "
-                + withheld
-                + " ELSE "
-                + not_told
-                + f" END END) AS x{number}"
-            ).format(sql.Identifier(column), sql.Literal(column))
+            sql.SQL(f", array_agg({value})").format(sql.Identifier(column), sql.Literal(column))
+        )
+    # Readings told alike go together: an array of what is always the same would cost as much as
+    # one of values.
+    return (
+        sql.SQL(
+            """
+            SELECT x.device_id, d.poll_seconds::int4, {names} FROM (
+                SELECT t.device_id, t.believed_seconds, t.told, array_agg(t.observed_at){aggregates}
+                FROM telemetry t
+                WHERE t.device_id = ANY(%(ids)s)
+                AND t.observed_at > %(since)s AND t.observed_at <= %(until)s
+                GROUP BY t.device_id, t.believed_seconds, t.told) AS x ({plain}, {names})
+            JOIN device d ON d.id = x.device_id
+            """
+        )
+        .format(
+            names=sql.SQL(", ").join(
+                sql.SQL(name)
+                for name in ("believed", "told", *(f"x{n}" for n in range(len(columns) + 1)))
+            ),
+            plain=sql.SQL("device_id"),
+            aggregates=sql.SQL("").join(aggregates),
+        )
+        .as_bytes()
+    )
+
+
+def read_rollups(
+    connection: Connection,
+    devices: Sequence[int],
+    columns: Sequence[str],
+    *,
+    since: datetime,
+    until: datetime,
+    words: dict[str, int],
+) -> Rows:
+    """Return averages of 15 minutes as if they were readings, told where each quarter ends.
+
+    A flag held that did so for half of the time. `words` is of no use: rollups keep no texts.
+    """
+    del words
+    cursor = connection.cursor(binary=True)
+    cursor.execute(
+        _reading_rollups(tuple(columns)),
+        {"ids": list(devices), "since": since, "until": until, "length": _QUARTER},
+    )
+    result = cursor.pgresult
+    assert result is not None  # noqa: S101 - a SELECT has one
+    counts = np.zeros(len(devices), np.int64)
+    place = {device_id: number for number, device_id in enumerate(devices)}
+    by_device: dict[int, list[Any]] = {}
+    for row in range(result.ntuples):
+        raw = [result.get_value(row, column) for column in range(result.nfields)]
+        number = place[int.from_bytes(raw[0] or b"", "big")]
+        by_device[number] = [
+            _array(raw[1], ">i8").astype(np.int64),
+            *(_array(content, ">f8").astype(np.float64) for content in raw[2:]),
+        ]
+        counts[number] = len(by_device[number][0])
+    parts = [by_device[number] for number in sorted(by_device)]
+    joined = [np.concatenate(each) for each in zip(*parts, strict=True)]
+    if not joined:
+        joined = [np.empty(0) for _ in range(len(columns) + 1)]
+    count = len(joined[0])
+    return Rows(
+        np.cumsum(counts),
+        joined[0].astype(np.int64),
+        np.full(count, _microseconds(2 * _QUARTER.total_seconds())),
+        np.ones(count, bool),
+        np.zeros(count, bool),
+        dict(zip(columns, joined[1:], strict=True)),
+    )
+
+
+_QUARTER = timedelta(minutes=15)
+
+
+@lru_cache
+def _reading_rollups(columns: tuple[str, ...]) -> bytes:
+    aggregates = []
+    for column in columns:
+        if BY_COLUMN[column].kind is Kind.FLAG:
+            told: sql.Composable = sql.SQL("({} >= 450)::int::float8").format(
+                sql.Identifier(f"{column}_seconds")
+            )
+        else:
+            told = sql.Identifier(f"{column}_avg")
+        aggregates.append(
+            sql.SQL(", array_agg(coalesce({}, '-Infinity'::float8) ORDER BY bucket)").format(told)
         )
     return (
         sql.SQL(
             """
-        SELECT x.device_id, d.poll_seconds{names} FROM (
-            SELECT t.device_id, array_agg(t.observed_at) AS x0,
-                array_agg(coalesce(t.believed_seconds, 'NaN'::real)) AS x1,
-                array_agg(coalesce(t.told, -1::int2)) AS x2{aggregates}
-            FROM telemetry t
-            WHERE t.device_id = ANY(%(ids)s)
-            AND t.observed_at > %(since)s AND t.observed_at <= %(until)s
-            AND coalesce(t.told, 0) < 4
-            GROUP BY t.device_id) AS x
-        JOIN device d ON d.id = x.device_id
-        """
+            SELECT device_id, array_agg(bucket + %(length)s ORDER BY bucket){}
+            FROM telemetry_15m WHERE device_id = ANY(%(ids)s)
+            AND bucket > %(since)s - %(length)s AND bucket <= %(until)s - %(length)s
+            GROUP BY device_id
+            """
         )
-        .format(
-            names=sql.SQL("").join(sql.SQL(f", x.x{number}") for number in range(len(columns) + 3)),
-            aggregates=sql.SQL("").join(aggregates),
-        )
+        .format(sql.SQL("").join(aggregates))
         .as_bytes()
     )

@@ -244,6 +244,20 @@ def _add_rules(commands: "Commands") -> None:
     checked.add_argument("file", type=Path, nargs="?")
     checked.add_argument("--json", action="store_true")
     checked.set_defaults(command=_late("cli_tools", "rules_check"))
+    tried = rules.add_parser("backtest", help="try a rule on history: what it would have raised")
+    tried.add_argument("rule", help="a rule's key; a TOML file, or FILE:KEY for one of several")
+    tried.add_argument(
+        "--from", dest="since", required=True, help="an instant, a day, or 90d for ninety days ago"
+    )
+    tried.add_argument("--to", dest="until", help="likewise; by default now")
+    tried.add_argument("--against", metavar="RULE", help="another rule to compare it with")
+    tried.add_argument("--device", help="only this device, by its key")
+    tried.add_argument("--site", help="only devices of this site, by its key")
+    tried.add_argument("--customer", help="only devices of this customer, by its key")
+    tried.add_argument("--model", help="only devices of this model; %% stands for anything")
+    tried.add_argument("--estimate", action="store_true", help="only say what it would take")
+    tried.add_argument("--json", action="store_true")
+    tried.set_defaults(command=_late("cli_backtest", "backtest"))
 
 
 def _port(text: str) -> int:
