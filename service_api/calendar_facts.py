@@ -25,7 +25,7 @@ from rules.live import LiveRules
 from rules.occasion_store import judge_devices
 from rules.occasions import Occasion, Subject
 from rules.reminder_store import end_reminders, judge_subjects
-from service_api.battery_health import last_test
+from service_api.battery.nightly import last_test
 from service_api.figures import zone
 from service_api.maintenance.planning import local_day
 
@@ -126,10 +126,12 @@ class Unit:
 def unit_row(unit: Unit, now: datetime) -> Row:
     """Return a unit's words: days ahead, days gone, what is missing."""
     today = local_day(now, unit.time_zone)
-    test = last_test(unit.test_result, unit.test_date, unit.observed_at)
+    told = last_test(unit.test_result, unit.test_date, unit.observed_at)
     # A failure without a date counts as of now, which says nothing of when a test last ran.
     tested_on = (
-        None if test is None or unit.test_date is None else local_day(test.ended_at, unit.time_zone)
+        local_day(told.result.ended_at, unit.time_zone)
+        if told is not None and told.is_dated
+        else None
     )
     battery_on = installation_date(
         unit.battery_installed_on,

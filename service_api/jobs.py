@@ -9,7 +9,7 @@ from collector.card_store import note_cloned_engines
 from collector.frozen import find_frozen
 from collector.partitions import make_ahead
 from collector.rollup import roll_up
-from service_api import battery_health
+from service_api.battery import nightly as battery_nightly
 from service_api.calendar_facts import CalendarFacts
 from service_api.maintenance import planning
 from service_api.retention import let_go
@@ -31,7 +31,7 @@ def jobs(settings: Settings) -> Mapping[str, Job]:
         Job("cards", timedelta(hours=1), _note_cloned_engines),
         Job("retention", timedelta(days=1), drop, after=timedelta(hours=19)),
         Job("maintenance", timedelta(days=1), planning.plan_all, after=timedelta(hours=18)),
-        Job("battery-health", timedelta(days=1), battery_health.compute_all, timedelta(hours=18)),
+        Job("battery-health", timedelta(days=1), battery_nightly.compute_all, timedelta(hours=18)),
         Job("calendar", timedelta(days=1), calendar.look_at_dates, timedelta(hours=18, minutes=5)),
         Job("deadlines", timedelta(minutes=1), calendar.look_at_deadlines),
     )
