@@ -159,6 +159,7 @@ def mains_failures(
             """
             SELECT id AS incident_id, site_id, opened_at, closed_at FROM incident
             WHERE cause = %s AND site_id = ANY(%s) AND merged_into_id IS NULL
+            AND subject = 'site:' || site_id
             AND (closed_at IS NULL OR closed_at > %s)
             """,
             (MAINS_FAILURE, sorted(site_ids), since),
@@ -177,7 +178,8 @@ def _pinned(
             SELECT DISTINCT ON (m.device_id, i.cause)
                 m.device_id, i.cause, i.subject, i.id, m.decision_id
             FROM incident_member m JOIN incident i ON i.id = m.incident_id
-            WHERE m.device_id = ANY(%s) AND m.decision_id IS NOT NULL AND m.until_at IS NULL
+            JOIN incident_decision d ON d.id = m.decision_id AND d.undone_at IS NULL
+            WHERE m.device_id = ANY(%s) AND m.until_at IS NULL
             AND i.closed_at IS NULL
             ORDER BY m.device_id, i.cause, m.id DESC
             """,

@@ -212,8 +212,8 @@ def _released(connection: Connection) -> frozenset[tuple[int, str]]:
             """
             SELECT m.child_id, split_part(i.subject, ':', 2)
             FROM incident_member m JOIN incident i ON i.id = m.incident_id
-            WHERE m.child_id IS NOT NULL AND m.ended_decision_id IS NOT NULL
-            AND m.until_at IS NOT NULL
+            JOIN incident_decision d ON d.id = m.ended_decision_id AND d.undone_at IS NULL
+            WHERE m.child_id IS NOT NULL
             """
         ).fetchall()
     )

@@ -41,7 +41,8 @@ _WHERE: LiteralString = """
     AND (%(device_id)s::bigint IS NULL OR a.device_id = %(device_id)s)
     AND (%(site_id)s::bigint IS NULL OR a.site_id = %(site_id)s)
     AND (%(customer_id)s::bigint IS NULL OR a.customer_id = %(customer_id)s)
-    AND (%(incident_id)s::bigint IS NULL OR a.incident_id = %(incident_id)s)
+    AND (%(incident_id)s::bigint IS NULL OR a.incident_id = ANY(ARRAY(SELECT o.id FROM incident o
+        WHERE o.id = %(incident_id)s OR o.parent_id = %(incident_id)s)))
     AND (%(rule)s::text IS NULL OR a.rule_key = %(rule)s)
     AND (%(pattern)s::text IS NULL OR concat_ws(' ', d.key, d.name, t.name, t.name_zh,
         c.name, c.name_zh, a.rule_key) ILIKE %(pattern)s)

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import AwareDatetime, Field
+
+from rules.predicted_end import Basis
+from rules.storm import Stage
 from service_api.alarms.schemas import Severity
-from service_api.paging import ListQuery
+from service_api.paging import Form, ListQuery, Strict
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +65,157 @@ class IncidentQuery(ListQuery):
     state: Literal["open", "closed", "all"] = "open"
     site_id: int | None = None
     customer_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentUnit:
+    """A unit of an incident, in the order in which units need care.
+
+    `ends_at` is when its battery is predicted to be empty at this load, between `early_at` and
+    `late_at`; `basis` says by what. `criticality` is that of the unit or of what lives on it,
+    whichever is more.
+    """
+
+    id: int
+    key: str
+    name: str
+    site_id: int
+    incident_id: int
+    stage: Stage
+    is_low: bool
+    ends_at: datetime | None
+    early_at: datetime | None
+    late_at: datetime | None
+    basis: Basis | None
+    criticality: str
+    load: str | None
+    load_zh: str | None
+    respond_minutes: int | None
+    battery_charge: float | None
+    ups_load: float | None
+    heard_at: datetime | None
+    ticket_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentSite:
+    """A site of an incident with its units by stage; `worst` is that of its worst unit."""
+
+    id: int
+    incident_id: int
+    name: str
+    name_zh: str
+    customer: str
+    customer_zh: str
+    latitude: float | None
+    longitude: float | None
+    units: int
+    on_battery: int
+    off: int
+    silent: int
+    back: int
+    worst: Stage
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """By what so many alarms, or incidents of sites, belong here."""
+
+    kind: str
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentEvent:
+    """One line of an incident's log."""
+
+    at: datetime
+    kind: str
+    actor: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What somebody joined or parted; `undone_at` None: it holds."""
+
+    id: int
+    at: datetime
+    kind: Literal["merge", "split"]
+    actor: str
+    reason: str
+    incident_id: int
+    undone_at: datetime | None
+    undone_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentDetail(Incident):
+    """One incident with all that belongs to it."""
+
+    statement_en: str
+    statement_zh: str
+    members: list[IncidentUnit]
+    places: list[IncidentSite]
+    evidence: list[Evidence]
+    timeline: list[IncidentEvent]
+    decisions: list[Decision]
+
+
+Reason = Annotated[str, Field(min_length=1, max_length=500)]
+Ids = Annotated[list[int], Field(max_length=2_000)]
+
+
+class Merging(Strict):
+    """Which incidents become part of this one, and why."""
+
+    incident_ids: Annotated[list[int], Field(min_length=1, max_length=100)]
+    reason: Reason
+
+
+class Splitting(Strict):
+    """Which units of a site's incident, or which sites' incidents of a region's, are parted."""
+
+    device_ids: Ids = []  # noqa: RUF012 - a pydantic field
+    incident_ids: Ids = []  # noqa: RUF012 - a pydantic field
+    reason: Reason
+
+
+class Undoing(Strict):
+    """Which decision is taken back."""
+
+    decision_id: int
+
+
+class Restoration(Strict):
+    """When mains is expected back; null: nobody knows any more."""
+
+    at: AwareDatetime | None
+
+
+class MergeForm(Form):
+    """What the page sends to merge."""
+
+    incident_id: int
+    reason: str = ""
+
+
+class SplitForm(Form):
+    """What the page sends to split."""
+
+    device_id: list[int] = []  # noqa: RUF012 - a pydantic field
+    child_id: list[int] = []  # noqa: RUF012 - a pydantic field
+    reason: str = ""
+
+
+class UndoForm(Form):
+    """What the page sends to take a decision back."""
+
+    decision_id: int
+
+
+class RestorationForm(Form):
+    """What the page sends: in how many minutes mains is expected back, nothing: not known."""
+
+    minutes: str = ""

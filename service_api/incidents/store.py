@@ -1,11 +1,22 @@
 """Read incidents; what they count is derived from their alarms each time."""
 
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, LiteralString
 
-from rules.incidents import CAUSES
+from psycopg.rows import class_row
+
+from rules.incidents import CAUSES, MAINS_FAILURE, SUPPLY_FAILURE, Extent, statement
 from service_api.errors import NotFound
-from service_api.incidents.schemas import Incident, IncidentQuery
+from service_api.incidents.schemas import (
+    Decision,
+    Evidence,
+    Incident,
+    IncidentDetail,
+    IncidentEvent,
+    IncidentQuery,
+)
+from service_api.incidents.units import sites_of, units_of
 from service_api.paging import Order, Page, read_page
 from service_api.request import Connection
 
@@ -73,6 +84,8 @@ _WHERE: LiteralString = """
     AND (%(customer_id)s::bigint IS NULL OR i.customer_id = %(customer_id)s)
 """
 
+_OF_MAINS = {MAINS_FAILURE, SUPPLY_FAILURE}
+
 _NEWEST = Order.of(("i.opened_at", "timestamptz", True), ("i.id", "bigint", True))
 
 
@@ -120,3 +133,109 @@ def incident(connection: Connection, incident_id: int, now: datetime) -> Inciden
     if row is None:
         raise NotFound(f"There is no incident {incident_id}.")
     return _incident(row)
+
+
+def incident_detail(connection: Connection, incident_id: int, now: datetime) -> IncidentDetail:
+    """Read one incident with its units, sites, evidence and log; raise `NotFound`."""
+    one = incident(connection, incident_id, now)
+    units = units_of(connection, incident_id, now)
+    standing = sum(unit.stage != "back" for unit in units)
+    said_en, said_zh = statement(
+        Extent(
+            one.cause,
+            one.subject,
+            standing,
+            _peers(connection, one),
+            back=len(units) - standing,
+            sites=one.sites,
+            place=None if one.place is None else (one.place, one.place_zh or one.place),
+        )
+    )
+    known = {field.name: getattr(one, field.name) for field in fields(Incident)}
+    return IncidentDetail(
+        **known,
+        statement_en=said_en,
+        statement_zh=said_zh,
+        members=units,
+        places=sites_of(connection, units),
+        evidence=_evidence(connection, incident_id),
+        timeline=_timeline(connection, incident_id),
+        decisions=decisions(connection, incident_id),
+    )
+
+
+def _peers(connection: Connection, one: Incident) -> int | None:
+    """Count the units that could be struck: those of the room, behind the path, at the site."""
+    row = connection.execute(
+        """
+        SELECT count(*) FROM device d
+        LEFT JOIN topology_unit u ON u.device_id = d.id AND u.site_id = d.site_id
+        WHERE d.site_id = %(site)s AND d.enabled AND CASE split_part(%(subject)s, ':', 1)
+            WHEN 'room' THEN u.room_id::text = split_part(split_part(%(subject)s, ':', 2), '#', 1)
+            WHEN 'path' THEN u.path_id::text = split_part(split_part(%(subject)s, ':', 2), '#', 1)
+            ELSE true END
+        """,
+        {"site": one.site_id, "subject": one.subject},
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
+def _evidence(connection: Connection, incident_id: int) -> list[Evidence]:
+    with connection.cursor(row_factory=class_row(Evidence)) as cursor:
+        return cursor.execute(
+            """
+            SELECT evidence ->> 'kind' AS kind, count(*) AS members FROM incident_member
+            WHERE incident_id = %s AND until_at IS NULL GROUP BY 1 ORDER BY 2 DESC, 1
+            """,
+            (incident_id,),
+        ).fetchall()
+
+
+def _timeline(connection: Connection, incident_id: int) -> list[IncidentEvent]:
+    with connection.cursor(row_factory=class_row(IncidentEvent)) as cursor:
+        return cursor.execute(
+            """
+            SELECT at, kind, actor, detail FROM incident_event
+            WHERE incident_id = %s ORDER BY id DESC LIMIT 200
+            """,
+            (incident_id,),
+        ).fetchall()
+
+
+def decisions(connection: Connection, incident_id: int) -> list[Decision]:
+    """Return what people decided about an incident, the newest first."""
+    with connection.cursor(row_factory=class_row(Decision)) as cursor:
+        return cursor.execute(
+            """
+            SELECT DISTINCT d.* FROM incident_decision d
+            LEFT JOIN incident_member m ON d.id IN (m.decision_id, m.ended_decision_id)
+                AND m.incident_id = %(id)s
+            WHERE d.incident_id = %(id)s OR m.id IS NOT NULL ORDER BY d.id DESC
+            """,
+            {"id": incident_id},
+        ).fetchall()
+
+
+def mergeable(connection: Connection, one: Incident, now: datetime) -> list[Incident]:
+    """Return the open incidents that this one could be merged with."""
+    page = incidents(connection, IncidentQuery(limit=100), now)
+    return [
+        other
+        for other in page.items
+        if other.id != one.id
+        and (other.site_id is not None or other.cause == SUPPLY_FAILURE)
+        and (other.site_id == one.site_id or {one.cause, other.cause} <= _OF_MAINS)
+    ]
+
+
+def phone_of(connection: Connection, site_id: int) -> tuple[str, str] | None:
+    """Return whom to call about a site (name, phone), None when nobody is known."""
+    row = connection.execute(
+        """
+        SELECT c.name, c.phone FROM contact c JOIN site s ON s.customer_id = c.customer_id
+        WHERE s.id = %s AND c.phone <> '' AND (c.site_id IS NULL OR c.site_id = s.id)
+        ORDER BY c.site_id IS NULL, c.id LIMIT 1
+        """,
+        (site_id,),
+    ).fetchone()
+    return None if row is None else (row[0], row[1])
