@@ -225,7 +225,12 @@ class Extent:
 def statement(extent: Extent) -> tuple[str, str]:
     """Say in a sentence (en, zh) what the incident is taken for, and by what."""
     if extent.cause == SUPPLY_FAILURE:
-        en, zh = extent.place or ("", "")
+        if extent.place is None:
+            return (
+                f"{extent.sites} sites lost mains; a person put them together.",
+                f"{extent.sites} 个站点市电中断，由人工归并。",
+            )
+        en, zh = extent.place
         return (
             f"{extent.sites} sites fed by {en} lost mains together: the supply, not the sites.",
             f"由{zh}供电的 {extent.sites} 个站点同时市电中断：问题在上级供电，而非站点。",

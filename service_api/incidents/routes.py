@@ -1,7 +1,7 @@
 """Incidents: the list, one with its units, and what people decide about them."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Form as FormBody
@@ -36,6 +36,8 @@ api = APIRouter(prefix="/api/v1/incidents", tags=["incidents"], responses=PROBLE
 pages = APIRouter(prefix="/incidents", include_in_schema=False)
 
 ALARMS_ON_PAGE = 50
+FIRST_UNITS = 200
+"""So many units are shown at first: the page of a storm is asked for every few seconds."""
 PARTED_BY_HAND = 60
 """So many units can be ticked on the page; more are parted by program."""
 
@@ -131,7 +133,12 @@ def show_incidents(
 
 @pages.get("/{incident_id}")
 def show_incident(
-    request: Request, user: CurrentUser, connection: Transaction, now: Now, incident_id: int
+    request: Request,
+    user: CurrentUser,
+    connection: Transaction,
+    now: Now,
+    incident_id: int,
+    units: Literal["first", "all"] = "first",
 ) -> Response:
     """Show one incident; asked by the page itself, only its live part."""
     one = store.incident_detail(connection, incident_id, now)
@@ -150,6 +157,7 @@ def show_incident(
         may_decide=may_decide,
         others=store.mergeable(connection, one, now) if may_decide else [],
         parted_by_hand=PARTED_BY_HAND,
+        shown=FIRST_UNITS if units == "first" else len(one.members),
     )
 
 

@@ -26,7 +26,8 @@ _SELECT: LiteralString = """
     m.severity, m.units, m.units_standing, m.units_on_battery, b.runtime_left, b.device_id,
     b.device, m.unacknowledged, k.id, k.state, k.respond_by_at, k.responded_at, k.owner, k.owner_zh,
     i.parent_id, i.merged_into_id, i.restore_expected_at, m.sites, m.tickets,
-    m.units_on_battery >= q.storm_units OR m.sites >= q.regional_sites, n.name, n.name_zh
+    m.units_on_battery >= q.storm_units OR m.sites >= q.regional_sites,
+    coalesce(n.name, f.substation), coalesce(n.name_zh, f.substation)
 """
 
 OF_INCIDENT: LiteralString = (
@@ -40,6 +41,11 @@ _FROM: LiteralString = """
     LEFT JOIN customer c ON c.id = i.customer_id
     LEFT JOIN topology_node n ON i.subject IN ('room:' || n.id, 'path:' || n.id)
         AND n.site_id = i.site_id
+    LEFT JOIN LATERAL (
+        SELECT o.substation FROM topology_node o WHERE i.cause = 'supply_failure'
+        AND 'substation:' || lower(regexp_replace(trim(o.substation), '\\s+', ' ', 'g')) = i.subject
+        ORDER BY o.id LIMIT 1
+    ) f ON true
     CROSS JOIN incident_bounds q
     CROSS JOIN LATERAL (
         SELECT count(DISTINCT a.device_id) AS units, count(DISTINCT a.site_id) AS sites,
@@ -90,12 +96,8 @@ _NEWEST = Order.of(("i.opened_at", "timestamptz", True), ("i.id", "bigint", True
 
 
 def _incident(row: tuple[Any, ...]) -> Incident:
-    subject, cause = row[1], row[2]
-    kind, _, name = subject.partition(":")
-    place = (name, name) if kind == "substation" else row[-2:]
-    told: tuple[Any, ...] = (
-        *row[:3], *CAUSES.get(cause, (cause, cause)), *row[3:-2], *place,
-    )  # fmt: skip
+    cause = row[2]
+    told: tuple[Any, ...] = (*row[:3], *CAUSES.get(cause, (cause, cause)), *row[3:])
     return Incident(*told)
 
 

@@ -114,6 +114,7 @@ def test_what_people_took_out_stays_out():
     ("extent", "says"),
     [
         (Extent("supply_failure", "substation:x", 7, sites=3, place=("X", "X 站")), "3 sites fed"),
+        (Extent("supply_failure", "hand:4", 7, sites=2), "a person put them together"),
         (Extent("mains_failure", "site:1", 4, 5), "4 of 5 units of the site are without mains"),
         (Extent("mains_failure", "site:1", 1, 5, back=3), "back for 3 units; 1 have not"),
         (Extent("mains_failure", "site:1", 0, 5, back=3), "back for all 3"),
