@@ -17,6 +17,7 @@ import psycopg
 from psycopg.rows import TupleRow, class_row
 
 from rules.backtest import (
+    ROLLUP,
     PastTicket,
     Progress,
     Raised,
@@ -185,7 +186,10 @@ def estimated(connection: Connection, asked: Asked, units: Sequence[Unit]) -> Es
         begins = asked.until if raw_since is None else min(raw_since, asked.until)
     raw_seconds = max(0.0, (min(asked.until, raw_until or asked.until) - begins).total_seconds())
     rolled = max(0.0, (begins - asked.since).total_seconds()) if left_out is None else 0.0
-    readings = sum(int(raw_seconds / unit.poll_seconds) + int(rolled / 900.0) for unit in units)
+    readings = _counted(connection, units, begins, asked.until) or sum(
+        int(raw_seconds / unit.poll_seconds) for unit in units
+    )
+    readings += len(units) * int(rolled / ROLLUP.total_seconds())
     is_cut = begins > asked.since + _LEAD
     return Estimate(
         len(units),
@@ -196,6 +200,20 @@ def estimated(connection: Connection, asked: Asked, units: Sequence[Unit]) -> Es
         rolled_up=is_cut and left_out is None,
         left_out=left_out if is_cut else None,
     )
+
+
+def _counted(
+    connection: Connection, units: Sequence[Unit], since: datetime, until: datetime
+) -> int:
+    """Return how many readings rollups have counted, 0 where they do not know."""
+    row = connection.execute(
+        """
+        SELECT coalesce(sum(n), 0) FROM telemetry_1h
+        WHERE device_id = ANY(%s) AND bucket >= %s AND bucket < %s
+        """,
+        ([unit.id for unit in units], since - timedelta(hours=1), until),
+    ).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def run(

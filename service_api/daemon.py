@@ -19,6 +19,7 @@ from collector.tick import tick
 from rules.catalogue import catalogue
 from rules.live import LiveRules
 from service_api.app import create_app, end_streams
+from service_api.backtests.running import estimate_one, run_back_tests
 from service_api.collecting import collect_role, trap_role
 from service_api.consumers import HANDLERS
 from service_api.database import open_pool, require_current_schema
@@ -122,6 +123,8 @@ def _background_roles(
     if "schedule" in roles:
         made.append(Role("tick", every(TICK_SECONDS, lambda: tick(pool, rules, now=now()))))
         made.append(Role("schedule", _schedule(pool, settings, now)))
+        made.append(Role("back-tests", run_back_tests(pool, now)))
+        made.append(Role("estimates", drain(lambda: estimate_one(pool))))
     if "notify" in roles:
         sealer = _sealer(settings)
         channel = settings.staff_channel

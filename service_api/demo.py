@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from collector.lease_store import forget_holders
 from device_sims.fleet import SimUnit, import_csv, units, with_devices
 from device_sims.scenario import load_scenario
-from service_api import demo_data, demo_past
+from service_api import demo_backtest, demo_data, demo_past
 from service_api.daemon import ROLES, daemon
 from service_api.database import STAFF, migrate, open_pool, request_transaction
 from service_api.devices_csv import read_devices
@@ -233,6 +233,8 @@ def _first_start(
                 state.set_api_key(key)
     say("Living through the past two months, quickly …")
     readings = demo_past.feed(ingest_pool, fleet, until=now())
+    with request_transaction(api_pool, STAFF) as connection:
+        demo_backtest.ask_for_one(connection, now=now())
     say(f"… {readings} readings stored and judged.")
 
 

@@ -97,6 +97,7 @@ def addresses(doors: Doors) -> list[str]:
         *(f"/tickets/{ticket}" for ticket in fleet.tickets.values()),
         "/coverage",
         "/coverage?by=contract&gap=traps",
+        "/backtests",
         "/doubts",
         "/doubts?state=ended",
         "/work-orders",
