@@ -235,6 +235,7 @@ def _first_start(
     readings = demo_past.feed(ingest_pool, fleet, until=now())
     with request_transaction(api_pool, STAFF) as connection:
         demo_backtest.ask_for_one(connection, now=now())
+    demo_past.judge_batteries(ingest_pool, until=now())
     say(f"… {readings} readings stored and judged.")
 
 

@@ -18,6 +18,7 @@ from rules.facts import Reading, Source
 from rules.live import LiveRules
 from rules.operations import close_ticket, start_ticket
 from rules.ticket_store import settle
+from service_api.battery.nightly import compute_all
 
 PAST = timedelta(days=60)
 STEP = timedelta(minutes=15)
@@ -25,6 +26,7 @@ FIRST_STEPS = timedelta(hours=4)
 """Past readings are an hour apart, so each is believed until well after the next."""
 
 
+FIGURES_DAYS_AGO = (42, 35, 28, 21, 14, 7, 1)
 TAKEN_IN_HAND_AFTER = timedelta(hours=2)
 
 
@@ -72,6 +74,12 @@ def feed(pool: ConnectionPool, fleet: Sequence[SimUnit], *, until: datetime) -> 
         with pool.connection() as connection:
             if not roll_up(connection, now=until):
                 return count
+
+
+def judge_batteries(pool: ConnectionPool, *, until: datetime) -> None:
+    """Make some of the battery figures that the nights of the past would have made."""
+    for days_ago in FIGURES_DAYS_AGO:
+        compute_all(pool, until - timedelta(days=days_ago))
 
 
 def _in_time_order(

@@ -5,7 +5,7 @@ Rows of fixed width go through binary COPY straight into NumPy: a fleet has mill
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, LiteralString
 
 import numpy as np
@@ -106,21 +106,28 @@ def take_in(connection: Connection, device_ids: Sequence[int], now: datetime) ->
     Units that have none yet get all that is still there: temperatures from the daily rollups, which
     are kept for ever, the rest from those of 15 minutes.
     """
-    known = {
-        device_id
-        for (device_id,) in connection.execute(
-            "SELECT DISTINCT device_id FROM battery_day WHERE device_id = ANY(%s)",
+    last: dict[int, date] = dict(
+        connection.execute(
+            "SELECT device_id, max(day) FROM battery_day WHERE device_id = ANY(%s) GROUP BY 1",
             (list(device_ids),),
-        )
-    }
-    new = [device_id for device_id in device_ids if device_id not in known]
+        ).fetchall()
+    )
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    earliest = today - timedelta(days=_KEPT_DAYS)
+    again = today - timedelta(days=AGAIN_DAYS + 1)
+    new = [device_id for device_id in device_ids if device_id not in last]
     _take_temperatures(connection, new, today)
     for one in new:
-        _take_buckets(connection, [one], today - timedelta(days=_KEPT_DAYS), today, is_new=True)
-    if known:
-        first = today - timedelta(days=AGAIN_DAYS + 1)
-        _take_buckets(connection, sorted(known), first, today, is_new=False)
+        _take_buckets(connection, [one], earliest, today, is_new=True)
+    current = []
+    for device_id, day in sorted(last.items()):
+        since = datetime.combine(day, time(), tzinfo=UTC) - timedelta(days=1)
+        if since < again:  # nights were missed, or the unit was silent
+            _take_buckets(connection, [device_id], max(since, earliest), today, is_new=False)
+        else:
+            current.append(device_id)
+    if current:
+        _take_buckets(connection, current, again, today, is_new=False)
 
 
 _KEPT_DAYS = 366

@@ -5,6 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from service_api.battery.course import COURSE_DAYS, course_of
+from service_api.battery.store import swaps
 from service_api.corrections.schemas import CorrectionQuery
 from service_api.corrections.store import corrections
 from service_api.devices import store
@@ -96,4 +98,6 @@ def show_device(
         doubts=doubts(connection, DoubtQuery(device_id=device_id, limit=20)),
         corrections=corrections(connection, CorrectionQuery(device_id=device_id, limit=20)),
         may_decide=user.role in {"admin", "integrator"},
+        battery_course=course_of(store.health(connection, device_id, days=COURSE_DAYS, now=now)),
+        battery_swaps=swaps(connection, device_id),
     )

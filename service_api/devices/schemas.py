@@ -39,6 +39,15 @@ class HealthDay:
     equivalent_age_years: float | None
     calendar_age_years: float | None
     replace_battery: bool | None
+    replace_from: date | None
+    replace_median: date | None
+    replace_until: date | None
+    ends_in_90_days: float | None
+    ends_in_180_days: float | None
+    ends_in_365_days: float | None
+    advice: Literal["none", "watch", "test", "plan", "replace"]
+    advice_since: date | None
+    swapped_on: date | None
     confidence: Literal["unknown", "low", "medium", "high"]
     statement_en: str
     statement_zh: str

@@ -27,7 +27,9 @@ from service_api.tickets.store import tickets
 
 _HEALTH: LiteralString = """
     SELECT day, index_percent, low_percent, high_percent, life_used, equivalent_age_years,
-        calendar_age_years, replace_battery, confidence, statement_en, statement_zh, evidence
+        calendar_age_years, replace_battery, replace_from, replace_median, replace_until,
+        ends_in_90_days, ends_in_180_days, ends_in_365_days, advice, advice_since, swapped_on,
+        confidence, statement_en, statement_zh, evidence
     FROM visible_device_health WHERE device_id = %(id)s
 """
 

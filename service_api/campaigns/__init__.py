@@ -1,1 +1,0 @@
-"""Campaigns: the same failure of one model and firmware at several customers."""
