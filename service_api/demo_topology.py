@@ -147,7 +147,69 @@ CHENGDU = {
     ],
 }
 
-TOPOLOGIES = {"shanghai": SHANGHAI, "beijing": BEIJING, "chengdu": CHENGDU}
+SOUTH = "Zengcheng 500 kV 增城变电站"
+"""Two customers' sites hang on it: the demo's regional failure."""
+
+SHENZHEN = {
+    "feeders": [{"key": "feed", "name": "Feed", "name_zh": "市电", "substation": SOUTH}],
+    "loads": [
+        {
+            "key": "clean",
+            "name": "Clean room",
+            "name_zh": "洁净室",
+            "kilowatts": 24,
+            "criticality": "high",
+        }
+    ],
+    "rooms": [{"key": "lab", "name": "Laboratory", "name_zh": "实验室"}],
+    "units": [
+        {"unit": "sz-clean-room", "feeder": "feed", "load": "clean", "room": "lab"},
+        {"unit": "sz-test-bench", "feeder": "feed", "room": "lab"},
+        {"unit": "sz-archive", "feeder": "feed"},
+    ],
+}
+
+GUANGZHOU = {
+    "feeders": [
+        {"key": "feed", "name": "Hospital feed", "name_zh": "医院市电", "substation": SOUTH}
+    ],
+    "generators": [
+        {"key": "gen-1", "name": "Emergency generator", "name_zh": "应急发电机", "kilowatts": 500}
+    ],
+    "switches": [
+        {
+            "key": "sts-1",
+            "name": "STS 1",
+            "name_zh": "静态切换开关",
+            "switch_type": "STS",
+            "preferred": "feed",
+            "alternate": "gen-1",
+        }
+    ],
+    "loads": [
+        {
+            "key": "theaters",
+            "name": "Operating theaters",
+            "name_zh": "手术室",
+            "kilowatts": 12,
+            "criticality": "critical",
+        }
+    ],
+    "units": [
+        {"unit": "gz-theater", "switch": "sts-1", "load": "theaters"},
+        {"unit": "gz-imaging", "feeder": "feed"},
+        {"unit": "gz-pharmacy", "feeder": "feed"},
+        {"unit": "gz-records", "feeder": "feed"},
+    ],
+}
+
+TOPOLOGIES = {
+    "shenzhen": SHENZHEN,
+    "guangzhou": GUANGZHOU,
+    "shanghai": SHANGHAI,
+    "beijing": BEIJING,
+    "chengdu": CHENGDU,
+}
 """Site → topology; the other sites have none, as is so before anybody was there."""
 
 

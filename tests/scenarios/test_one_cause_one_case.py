@@ -334,3 +334,35 @@ def test_two_workers_that_raise_alarms_of_one_site_at_once_open_one_incident(
     assert service.one("SELECT count(*) FROM ticket") == 1
     assert service.one("SELECT count(*) FROM incident_member") == 80
     assert service.ingest.counters.quarantined == {}
+
+
+def test_schedulers_and_workers_at_once_make_one_region_of_many_sites(service, embedded_database):
+    dsn = embedded_database.admin_dsn
+    sites = [register(dsn, devices=5, prefix=f"site{n}-") for n in range(6)]
+    for units in sites:
+        enter(dsn, units, substation="Lingang")
+    for _ in range(5):
+        service.clock.advance(15)
+        service.beat()
+        for units in sites:
+            service.tell(*units, **ON_BATTERY)
+    service.clock.advance(15)
+    work = [lambda units=units: service.tell(*units, **RUNNING_LOW) for units in sites]
+    with ThreadPoolExecutor(5) as workers:
+        list(workers.map(lambda one: one(), [*work, service.tick, *work, service.tick]))
+        service.clock.advance(10)
+        list(workers.map(lambda one: one(), [service.tick, *work, service.tick]))
+    service.tick()
+    found = incidents(service)
+    assert [row for row in found if row[0] == "substation"] == [
+        ("substation", "supply_failure", True, 0, False)
+    ]
+    assert [row for row in found if row[0] == "site"] == [
+        ("site", "mains_failure", True, 5, True)
+    ] * 6
+    assert service.rows(
+        "SELECT count(*), count(DISTINCT child_id) FROM incident_member WHERE child_id IS NOT NULL"
+    ) == [(6, 6)]
+    # One ticket a site: each is another case of work.
+    assert service.one("SELECT count(*) FROM ticket") == 6
+    assert service.ingest.counters.quarantined == {}

@@ -91,6 +91,8 @@ def addresses(doors: Doors) -> list[str]:
         "/incidents",
         "/incidents?state=all",
         f"/incidents/{fleet.incident}",
+        "/campaigns",
+        f"/sites/{fleet.sites['mill-1']}/topology",
         "/tickets",
         "/tickets?state=waiting",
         "/tickets/new",
