@@ -90,7 +90,7 @@ def next_due(
     if basis is Basis.LAST_SCHEDULED and installed_on is not None:
         due_on = _with_first_day(due_on, origin, installed_on.day)
     opens_on, late_on = due_on - OPENS_BEFORE, due_on + LATE_AFTER
-    return Due(due_on, opens_on, late_on, _state(today, opens_on, due_on, late_on), basis)
+    return Due(due_on, opens_on, late_on, state_on(today, due_on), basis)
 
 
 def _origin(
@@ -128,9 +128,10 @@ def _days_in(year: int, month: int) -> int:
     return calendar.monthrange(year, month)[1]
 
 
-def _state(today: date, opens_on: date, due_on: date, late_on: date) -> MaintenanceState:
-    if today < opens_on:
+def state_on(today: date, due_on: date) -> MaintenanceState:
+    """Tell how a due date stands to a day."""
+    if today < due_on - OPENS_BEFORE:
         return MaintenanceState.FUTURE
     if today < due_on:
         return MaintenanceState.OPEN
-    return MaintenanceState.DUE if today < late_on else MaintenanceState.LATE
+    return MaintenanceState.DUE if today < due_on + LATE_AFTER else MaintenanceState.LATE

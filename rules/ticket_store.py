@@ -118,11 +118,9 @@ def join_or_open(
     while True:
         known = _known_ticket(connection, one, now)
         if known is None:
-            ticket_id = _insert(connection, one, entitlement)
+            ticket_id = open_new(connection, one, entitlement, actor=actor)
             if ticket_id is None:
                 continue
-            log_ticket(connection, ticket_id, "opened", actor, one.opened_at, one.reason)
-            tell(connection, [("ticket.opened", one.customer_id, ticket_id, one.opened_at)])
             return ticket_id
         if known.incident_id != one.incident_id:
             connection.execute(
@@ -133,6 +131,17 @@ def join_or_open(
         else:
             _join(connection, known, one, actor=actor)
         return known.id
+
+
+def open_new(
+    connection: Connection, one: TicketDraft, entitlement: Entitlement, *, actor: str = ENGINE
+) -> int | None:
+    """Open a ticket; None where one for the same need is open already."""
+    ticket_id = _insert(connection, one, entitlement)
+    if ticket_id is not None:
+        log_ticket(connection, ticket_id, "opened", actor, one.opened_at, one.reason)
+        tell(connection, [("ticket.opened", one.customer_id, ticket_id, one.opened_at)])
+    return ticket_id
 
 
 def _known_ticket(connection: Connection, one: TicketDraft, now: datetime) -> _Known | None:

@@ -27,7 +27,7 @@ from rules.occasions import Occasion, Subject
 from rules.reminder_store import end_reminders, judge_subjects
 from service_api.battery.nightly import last_test
 from service_api.figures import zone
-from service_api.maintenance.planning import local_day
+from service_api.maintenance.days import local_day
 
 Connection = psycopg.Connection[TupleRow]
 Row = dict[str, Value | None]

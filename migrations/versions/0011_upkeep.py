@@ -93,6 +93,7 @@ ALTER TABLE maintenance_plan
     ALTER COLUMN steps_en SET DEFAULT '{}', ALTER COLUMN steps_zh SET DEFAULT '{}',
     ADD COLUMN enabled boolean NOT NULL DEFAULT true,
     ADD COLUMN on_site boolean NOT NULL DEFAULT true,
+    ADD COLUMN opens_tickets boolean NOT NULL DEFAULT true,
     ADD COLUMN duration_minutes_three_phase integer CHECK (duration_minutes_three_phase > 0),
     ADD COLUMN component text,
     ADD COLUMN includes text[] NOT NULL DEFAULT '{}',
@@ -289,7 +290,7 @@ def downgrade() -> None:
             DROP COLUMN held_by, DROP COLUMN visit_id;
         DROP TABLE maintenance_occurrence, maintenance_visit, change_freeze, maintenance_exception,
             maintenance_plan_version, warranty_fault, reminder_event, reminder, device_fact;
-        ALTER TABLE maintenance_plan DROP COLUMN enabled, DROP COLUMN on_site,
+        ALTER TABLE maintenance_plan DROP COLUMN enabled, DROP COLUMN on_site, DROP COLUMN opens_tickets,
             DROP COLUMN duration_minutes_three_phase, DROP COLUMN component, DROP COLUMN includes,
             DROP COLUMN selector, DROP COLUMN meters, DROP COLUMN conditions, DROP COLUMN version,
             DROP COLUMN changed_at, DROP COLUMN changed_by,

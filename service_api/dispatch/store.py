@@ -77,8 +77,8 @@ def ticket_job(connection: Connection, ticket_id: int) -> TicketJob | None:
                 t.priority, t.skills, t.part_kinds, t.respond_by_at, s.time_zone,
                 s.latitude, s.longitude, s.service_center_id,
                 coalesce((
-                    SELECT max(p.duration_minutes) FROM maintenance_due m
-                    JOIN maintenance_plan p ON p.id = m.plan_id WHERE m.ticket_id = t.id
+                    SELECT nullif(sum(m.minutes), 0) FROM maintenance_due m
+                    WHERE m.ticket_id = t.id
                 ), %(usual)s)::int AS minutes
             FROM ticket t
             JOIN site s ON s.id = t.site_id

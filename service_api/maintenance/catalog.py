@@ -1,123 +1,93 @@
-"""The shipped plans of work: what recurs at a UPS, how often, and on whose word.
+"""Write the shipped tasks down as plans, and read plans as tasks.
 
-Intervals, durations and steps follow published scopes of work; the source stands with each plan.
-Which unit gets which plan and when it is due is in `maintenance.planning`.
+The tasks themselves are `rules/maintenance_tasks.toml`. Which unit gets which plan and when it is
+due is in `maintenance.planning`.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import psycopg
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, dict_row
+from psycopg.types.json import Jsonb
 
-# key, title, Chinese title, months, counted from, minutes, skills, part kinds,
-# steps in English, steps in Chinese, source
-PLANS: tuple[tuple[object, ...], ...] = (
-    (
-        "semi_annual",
-        "Semi-annual inspection",
-        "半年巡检",
-        6,
-        "schedule",
-        120,
-        ["ups"],
-        ["filter"],
-        (
-            "Look for dust, noise, swelling, leaks and discoloration. "
-            "Infrared scan of breakers and terminals. Record voltage, current and frequency of "
-            "each phase, battery voltage and current, float voltage and ripple. "
-            "Export the event log."
-        ),
-        (
-            "检查积尘、异响、鼓包、渗漏与变色。红外扫描断路器与端子。记录各相电压、电流、频率，"
-            "电池电压、电流，浮充电压与纹波。导出事件记录。"
-        ),
-        (
-            "Manufacturers' scopes of work for semi-annual visits; service practice: one major and "
-            "one minor visit a year above 40 kVA"
-        ),
-    ),
-    (
-        "annual",
-        "Annual maintenance",
-        "年度保养",
-        12,
-        "schedule",
-        240,
-        ["ups"],
-        ["filter"],
-        (
-            "Get the customer's approval. Transfer to maintenance bypass, lock out and tag. Clean, "
-            "check torque, inspect capacitors, fuses and fans, calibrate metering. "
-            "Transfer bypass to inverter and back, simulate an outage for 3 minutes, return "
-            "to normal, report."
-        ),
-        (
-            "取得客户书面同意。转维修旁路，挂牌上锁。清洁、复紧，检查电容、熔断器与风扇，校准计量。"
-            "旁路与逆变互切，模拟停电 3 分钟，恢复正常后出具报告。"
-        ),
-        "Manufacturers' scopes of work for annual visits",
-    ),
-    (
-        "battery_annual",
-        "Annual battery check",
-        "电池年检",
-        12,
-        "schedule",
-        180,
-        ["battery"],
-        [],
-        (
-            "Measure string voltage and current, temperature of posts and room, "
-            "internal resistance of each block and of each connection. Retorque, clean. "
-            "Compare with the first record."
-        ),
-        "测量电池串电压与电流、极柱与环境温度、单体内阻与连接电阻。复紧、清洁，与初始记录比较。",
-        "IEEE 1188 for VRLA batteries: yearly readings add all connection resistances",
-    ),
-    (
-        "capacity_test",
-        "Battery capacity test",
-        "电池容量测试",
-        24,
-        "completion",
-        360,
-        ["battery"],
-        [],
-        (
-            "Float at full charge for 24 h at 18 to 27 °C. Discharge at constant load, "
-            "record voltage every 10 s, stop at cut-off. Compute capacity; watch 24 h of recharge."
-        ),
-        (
-            "在 18 至 27 °C 下满电浮充 24 小时。恒定负载放电，每 10 秒记录电压，到终止电压停止。"
-            "计算容量，并观察 24 小时充电过程。"
-        ),
-        "IEEE 1188: a performance test at most every quarter of expected life or two years",
-    ),
-    (
-        "fans",
-        "Fan replacement",
-        "更换风扇",
-        72,
-        "completion",
-        120,
-        ["ups"],
-        ["fan_kit"],
-        (
-            "Transfer to bypass, lock out, replace the fans as a kit, check direction of "
-            "air flow and tachometer."
-        ),
-        "转旁路并上锁，成套更换风扇，检查风向与转速信号。",
-        "Component lives of 5 to 7 years, 44,000 to 60,000 h",
-    ),
-)
+from rules.maintenance import CountedFrom
+from rules.maintenance_tasks import ConditionLimit, MeterLimit, Selector, Task, shipped_tasks
+
+Connection = psycopg.Connection[TupleRow]
 
 
-def seed_plans(connection: psycopg.Connection[TupleRow]) -> None:
+def seed_plans(connection: Connection) -> None:
     """Write the shipped plans that are missing; changed ones stay as they are."""
     with connection.cursor() as cursor:
         cursor.executemany(
             """
             INSERT INTO maintenance_plan (key, title, title_zh, interval_months, basis,
-                duration_minutes, skills, part_kinds, steps_en, steps_zh, source)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (key) DO NOTHING
+                duration_minutes, duration_minutes_three_phase, on_site, opens_tickets, skills,
+                part_kinds, component, includes, selector, meters, conditions, steps_en, steps_zh,
+                source)
+            VALUES (%(key)s, %(title)s, %(title_zh)s, %(interval_months)s, %(basis)s,
+                %(duration_minutes)s, %(duration_minutes_three_phase)s, %(on_site)s,
+                %(opens_tickets)s, %(skills)s, %(part_kinds)s, %(component)s, %(includes)s,
+                %(selector)s, %(meters)s, %(conditions)s, %(steps_en)s, %(steps_zh)s, %(source)s)
+            ON CONFLICT (key) DO NOTHING
             """,
-            [(*plan[:8], [plan[8]], [plan[9]], plan[10]) for plan in PLANS],
+            [row_of(task) for task in shipped_tasks().values()],
         )
+
+
+def row_of(task: Task) -> dict[str, Any]:
+    """Return a task as the row of its plan."""
+    return {
+        "key": task.key,
+        "title": task.title_en,
+        "title_zh": task.title_zh,
+        "interval_months": task.every_months,
+        "basis": task.counted_from.value,
+        "duration_minutes": task.minutes,
+        "duration_minutes_three_phase": task.minutes_three_phase,
+        "on_site": task.on_site,
+        "opens_tickets": task.opens_tickets,
+        "skills": list(task.skills),
+        "part_kinds": list(task.part_kinds),
+        "component": task.component,
+        "includes": list(task.includes),
+        "selector": Jsonb(task.selector.model_dump(exclude_defaults=True)),
+        "meters": Jsonb([one.model_dump(mode="json", exclude_none=True) for one in task.meters]),
+        "conditions": Jsonb([one.model_dump(mode="json") for one in task.conditions]),
+        "steps_en": list(task.steps_en),
+        "steps_zh": list(task.steps_zh),
+        "source": task.source,
+    }
+
+
+def task_of(row: Mapping[str, Any]) -> Task:
+    """Return the task of a plan's row."""
+    return Task(
+        key=row["key"],
+        title_en=row["title"],
+        title_zh=row["title_zh"],
+        every_months=row["interval_months"],
+        counted_from=CountedFrom(row["basis"]),
+        minutes=row["duration_minutes"],
+        minutes_three_phase=row["duration_minutes_three_phase"],
+        on_site=row["on_site"],
+        opens_tickets=row["opens_tickets"] and row["on_site"],
+        skills=tuple(row["skills"]),
+        part_kinds=tuple(row["part_kinds"]),
+        component=row["component"],
+        includes=tuple(row["includes"]),
+        selector=Selector.model_validate(row["selector"]),
+        meters=tuple(MeterLimit.model_validate(one) for one in row["meters"]),
+        conditions=tuple(ConditionLimit.model_validate(one) for one in row["conditions"]),
+        steps_en=tuple(row["steps_en"]),
+        steps_zh=tuple(row["steps_zh"]),
+        source=row["source"],
+    )
+
+
+def tasks_in_force(connection: Connection) -> dict[int, Task]:
+    """Return the tasks of the plans that are switched on, by plan."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute("SELECT * FROM maintenance_plan WHERE enabled ORDER BY id").fetchall()
+    return {row["id"]: task_of(row) for row in rows}

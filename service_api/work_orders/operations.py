@@ -15,7 +15,8 @@ from psycopg.types.json import Jsonb
 
 from rules import operations as tickets
 from rules.store import tell
-from service_api.maintenance.planning import local_day
+from service_api.maintenance.days import local_day
+from service_api.maintenance.operations import frozen_on
 from service_api.spares import operations as stock
 from service_api.spares.operations import Item
 from service_api.spares.store import parts_of_order
@@ -172,6 +173,7 @@ def assign(
     length = minutes or order.estimated_minutes
     ends_at = starts_at + timedelta(minutes=length)
     name, name_zh = _engineer_names(connection, engineer_id)
+    _must_not_be_frozen(connection, order, starts_at)
     try:
         with connection.transaction():
             connection.execute(
@@ -200,6 +202,23 @@ def assign(
             "ends_at": ends_at.isoformat(),
         },
     )
+
+
+def _must_not_be_frozen(connection: Connection, order: LockedOrder, starts_at: datetime) -> None:
+    """Refuse planned work on a day on which nothing may be changed at the site."""
+    row = connection.execute(
+        """
+        SELECT w.site_id FROM work_order w JOIN ticket t ON t.id = w.ticket_id
+        WHERE w.id = %s AND t.source = 'schedule'
+        """,
+        (order.id,),
+    ).fetchone()
+    if row is None:
+        return
+    day = local_day(starts_at, order.time_zone)
+    why = frozen_on(connection, row[0], day)
+    if why is not None:
+        raise StepRefused(f"nothing may be changed at this site on {day}: {why}")
 
 
 def _engineer_names(connection: Connection, engineer_id: int) -> tuple[str, str]:

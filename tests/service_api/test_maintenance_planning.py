@@ -2,6 +2,7 @@ from datetime import date, timedelta
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from rules import operations as tickets
@@ -17,14 +18,14 @@ def world(database):
     laid = lay_world(database.owner_dsn)
     with psycopg.connect(database.owner_dsn) as connection:
         connection.execute("SELECT set_config('ridethrough.scope', 'all', true)")
-        for key, basis, skills in (
-            ("annual", "schedule", ["ups"]),
-            ("cells", "completion", ["battery"]),
+        for key, basis, skills, selector in (
+            ("annual", "schedule", ["ups"], {}),
+            ("cells", "completion", ["battery"], {"chemistry": "vrla"}),
         ):
             connection.execute(
                 "INSERT INTO maintenance_plan (key, title, title_zh, interval_months, basis,"
-                " duration_minutes, skills) VALUES (%s, %s, %s, 12, %s, 240, %s)",
-                (key, f"{key} check", f"{key}检查", basis, skills),
+                " duration_minutes, skills, selector) VALUES (%s, %s, %s, 12, %s, 240, %s, %s)",
+                (key, f"{key} check", f"{key}检查", basis, skills, Jsonb(selector)),
             )
         connection.execute("UPDATE device SET enabled = (id = %s)", (laid.device,))
     return laid
@@ -85,7 +86,7 @@ def test_a_ticket_opens_in_the_window_and_is_worth_more_when_late(
 ):
     change("UPDATE device SET installed_on = %s", TODAY - timedelta(days=days_ago))
     plan_all(pool, NOW)
-    expected = {"maintenance_annual": priority, "maintenance_cells": priority} if opens else {}
+    expected = {"maintenance_visit": priority} if opens else {}
     assert open_modes(pool) == expected
     before = due(pool)
     assert plan_all(pool, NOW) == ""
@@ -97,7 +98,7 @@ def test_planned_work_has_no_response_clock(pool, world, change):
     plan_all(pool, NOW)
     with pool.connection() as connection:
         rows = connection.execute("SELECT respond_by_at, restore_by_at FROM ticket").fetchall()
-    assert rows == [(None, None)] * 2
+    assert rows == [(None, None)]
 
 
 def test_an_open_ticket_rises_once_its_work_is_late(pool, world, change):
@@ -107,7 +108,7 @@ def test_an_open_ticket_rises_once_its_work_is_late(pool, world, change):
     assert set(open_modes(pool).values()) == {3}
     with pool.connection() as connection:
         rows = connection.execute("SELECT count(*) FROM ticket_event WHERE kind = 'escalated'")
-        assert rows.fetchone() == (2,)
+        assert rows.fetchone() == (1,)
     assert plan_all(pool, NOW + timedelta(days=21)) == ""
 
 
@@ -140,7 +141,7 @@ def test_withdrawn_work_stays_due_and_is_asked_for_again_later(pool, world, chan
     assert open_modes(pool) == {}
     assert due(pool)["annual"][:2] == [date(2026, 2, 20), None]
     plan_all(pool, NOW + timedelta(days=15))
-    assert set(open_modes(pool)) == {"maintenance_annual", "maintenance_cells"}
+    assert set(open_modes(pool)) == {"maintenance_visit"}
 
 
 def test_lithium_gets_no_lead_acid_battery_work(pool, world, change):
