@@ -125,6 +125,12 @@ def outlook(task: Task, unit: UnitFacts, today: date) -> Outlook:
     if since is not None and since <= today:
         reasons += _by_meters(task, unit, months, since, today)
         reasons += _by_heat(task, unit, months, since, today)
+    # A meter that says the same as the calendar within a week says nothing of its own.
+    reasons = [
+        one
+        for one in reasons
+        if one.cause is not Cause.METER or abs((one.due_on - due.due_on).days) > 7
+    ]
     reasons += _by_conditions(task, holding)
     reasons.sort(key=lambda reason: (reason.due_on, list(Cause).index(reason.cause)))
     due_on = reasons[0].due_on
@@ -159,7 +165,7 @@ def _of_this_unit(unit: UnitFacts) -> UnitFacts:
 
 def _by_calendar(plan: Plan, unit: UnitFacts, today: date) -> tuple[Due, tuple[date, ...]]:
     """Return the date by the calendar; a promised one whose successor is reached was missed."""
-    scheduled = unit.last_scheduled_on
+    scheduled = _covered(plan, unit)
     missed: list[date] = []
     while True:
         due = next_due(
@@ -179,6 +185,30 @@ def _by_calendar(plan: Plan, unit: UnitFacts, today: date) -> tuple[Due, tuple[d
             return due, tuple(day for day in missed if seen is None or day >= seen)
         missed.append(due.due_on)
         scheduled = due.due_on
+
+
+def _covered(plan: Plan, unit: UnitFacts) -> date | None:
+    """Return the last promised date that the last work answers.
+
+    Work that came so late that the next one could be done already answers that one too: nobody
+    goes twice within weeks. Half the interval at most counts as the next one's window.
+    """
+    scheduled, done = unit.last_scheduled_on, unit.last_done_on
+    if plan.counted_from is not CountedFrom.SCHEDULE or scheduled is None or done is None:
+        return scheduled
+    window = min(OPENS_BEFORE, timedelta(days=plan.every_months * DAYS_A_MONTH / 2))
+    for _ in range(MOST_MISSED):
+        following = next_due(
+            plan,
+            installed_on=unit.installed_on,
+            last_done_on=done,
+            last_scheduled_on=scheduled,
+            today=done,
+        ).due_on
+        if following is None or following - window > done:
+            break
+        scheduled = following
+    return scheduled
 
 
 def _calendar_reason(due_on: date, months: int, unit: UnitFacts) -> Reason:

@@ -13,8 +13,8 @@ from psycopg.rows import TupleRow
 
 from service_api.demo_stock import seed_stock
 from service_api.demo_topology import seed_topology
+from service_api.demo_upkeep import seed_upkeep
 from service_api.dispatch.ranking import Position, distance_km
-from service_api.maintenance.catalog import seed_plans
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -178,8 +178,7 @@ def seed(connection: Connection, *, now: datetime) -> None:
     _contracts(connection, now.date())
     _engineers(connection)
     seed_stock(connection, now=now)
-    seed_plans(connection)
-    _maintained(connection, now.date())
+    seed_upkeep(connection, now=now)
     seed_topology(connection, now=now)
 
 
@@ -322,42 +321,4 @@ def _engineers(connection: Connection) -> None:
                 (key, name, name_zh, skills, north, east, center)
                 for key, name, name_zh, center, skills, north, east in ENGINEERS
             ],
-        )
-
-
-# unit → (plan, days since it was last done): what has waited longest; the rest was done in time.
-OVERDUE = {"gz-imaging": ("annual", 405)}
-SOONEST_DAYS = 45
-"""Nothing else falls due within the first weeks of the demo, whose window opens 30 days ahead."""
-
-
-def _maintained(connection: Connection, today: date) -> None:
-    """Say when each unit's planned work was last done, spread over its interval."""
-    rows = connection.execute(
-        """
-        SELECT d.id, d.key, d.installed_on, p.id, p.key, p.interval_months
-        FROM device d CROSS JOIN maintenance_plan p
-        WHERE d.installed_on IS NOT NULL
-        AND NOT (d.battery_chemistry = 'li-ion' AND 'battery' = ANY(p.skills))
-        ORDER BY d.id, p.id
-        """
-    ).fetchall()
-    done = []
-    for place, (device_id, key, installed_on, plan_id, plan, months) in enumerate(rows):
-        interval = int(months * 30.4)
-        longest_ago = interval - SOONEST_DAYS
-        days_ago = 7 + place * 37 % max(1, longest_ago - 7)
-        if OVERDUE.get(key, ("",))[0] == plan:
-            days_ago = OVERDUE[key][1]
-        last_on = today - timedelta(days=days_ago)
-        is_young = (today - installed_on).days < longest_ago
-        if not (is_young and last_on <= installed_on):
-            done.append((device_id, plan_id, last_on, last_on))
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            """
-            INSERT INTO maintenance_due (device_id, plan_id, last_done_on, last_scheduled_on)
-            VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
-            """,
-            done,
         )

@@ -18,7 +18,7 @@ Connection = psycopg.Connection[TupleRow]
 NOT_DONE = ("withdrawn", "duplicate", "false_alarm")
 """Closing codes after which the work has not been done and stays due."""
 SAME_OCCURRENCE = timedelta(days=92)
-"""Work entered by hand so near to the date that stands counts as that occurrence (judgement)."""
+"""Work entered by hand at most so long before its date counts as that occurrence (judgement)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,8 @@ def enter_done(
 ) -> int:
     """Enter by hand that work was done on a day; returns the occurrence.
 
-    Near the date that stands it counts as that occurrence, and leaves the visit that it was on;
-    else it counts as one of its own.
+    Not long before the date that stands or after it, it counts as that occurrence and leaves the
+    visit that it was on; else it counts as one of its own.
     """
     row = connection.execute(
         """
@@ -126,7 +126,7 @@ def enter_done(
         raise OperationRefused("the day lies ahead; enter work when it has been done")
     if installed_on is not None and done_on < installed_on:
         raise OperationRefused(f"the unit was installed on {installed_on}, after that day")
-    is_that_one = due_on is not None and abs(due_on - done_on) <= SAME_OCCURRENCE
+    is_that_one = due_on is not None and due_on - done_on <= SAME_OCCURRENCE
     occurrence_id = _insert(
         connection,
         device_id,

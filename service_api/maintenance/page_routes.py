@@ -40,6 +40,8 @@ def show_maintenance(
 ) -> Response:
     """Show the calendar of what is due."""
     today = now.date()
+    if "show" not in request.query_params and query.device_id is None:
+        query.show = "on_site"
     return render(
         request,
         "maintenance/calendar.html",

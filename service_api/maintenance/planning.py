@@ -5,7 +5,7 @@ When something is due is reckoned in `rules.maintenance_due`, what goes together
 nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -34,6 +34,7 @@ BATCH = 100
 SELF_TEST = "self_test"
 """The plan that a unit's own self-test completes."""
 OF_THE_BATTERY = "battery"
+REDUNDANCY_LOST = "alarm_redundancy_lost"
 TEST_BELIEVED = frozenset({"passed", "failed"})
 
 
@@ -150,7 +151,8 @@ def _look(
         if seen is not None:
             for missed_on in seen.missed:
                 enter_missed(connection, one.device_id, one.plan_id, due_on=missed_on, now=now)
-    _write(connection, found, by_unit, tasks)
+    lost = {device_id for device_id, row in facts.items() if row.get(REDUNDANCY_LOST)}
+    _write(connection, found, by_unit, tasks, lost)
 
 
 def _assign(connection: Connection, units: Sequence[Unit], tasks: Mapping[int, Task]) -> None:
@@ -220,7 +222,7 @@ def _newest(
         for task in tasks.values()
         for limit in task.conditions
         for word in limit.condition.columns
-    }
+    } | {REDUNDANCY_LOST}
     known = connection.execute(
         """
         SELECT attname::text FROM pg_attribute WHERE attrelid = 'device_state'::regclass
@@ -230,7 +232,7 @@ def _newest(
     ).fetchall()
     columns = [name for (name,) in known]
     with connection.cursor(row_factory=dict_row) as cursor:
-        found = {
+        found: dict[int, dict[str, Any]] = {
             row.pop("device_id"): row
             for row in cursor.execute(
                 sql.SQL(
@@ -321,6 +323,7 @@ def _write(
     found: Sequence[tuple[_Row, Outlook | None]],
     units: Mapping[int, Unit],
     tasks: Mapping[int, Task],
+    lost: Collection[int],
 ) -> None:
     values = []
     for row, seen in found:
@@ -351,6 +354,7 @@ def _write(
                     else {text: on.isoformat() for text, on in seen.holding_since.items()}
                 ),
                 None if seen is None else seen.every_months,
+                "redundancy_lost" if row.device_id in lost else None,
                 row.device_id,
                 row.plan_id,
             )
@@ -359,7 +363,7 @@ def _write(
         cursor.executemany(
             """
             UPDATE maintenance_due SET due_on = %s, opens_on = %s, late_on = %s, minutes = %s,
-                reasons = %s, holding_since = %s, every_months = %s
+                reasons = %s, holding_since = %s, every_months = %s, held_by = %s
             WHERE device_id = %s AND plan_id = %s
             """,
             values,

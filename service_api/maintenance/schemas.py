@@ -159,9 +159,9 @@ class DueLine:
 
 
 class DueQuery(ListQuery):
-    """Which dates: `soon` is the next 30 days and what is late; `remote` needs no visit."""
+    """Which dates: `soon` is what may be done on site by now; `remote` needs no visit."""
 
-    show: Literal["soon", "late", "unknown", "waived", "remote", "all"] = "all"
+    show: Literal["on_site", "soon", "late", "unknown", "waived", "remote", "all"] = "all"
     device_id: int | None = None
     site_id: int | None = None
     plan_id: int | None = None

@@ -54,7 +54,8 @@ def due(connection: Connection, query: DueQuery, *, today: date) -> Page[DueLine
         LEFT JOIN maintenance_exception e ON e.device_id = m.device_id AND e.plan_id = m.plan_id
         WHERE CASE %(show)s
             WHEN 'late' THEN m.due_on + 15 <= %(today)s
-            WHEN 'soon' THEN m.due_on - 30 <= %(today)s
+            WHEN 'soon' THEN m.due_on - 30 <= %(today)s AND p.on_site
+            WHEN 'on_site' THEN p.on_site
             WHEN 'unknown' THEN m.due_on IS NULL AND NOT coalesce(e.waived, false)
             WHEN 'waived' THEN coalesce(e.waived, false)
             WHEN 'remote' THEN NOT p.on_site
@@ -82,7 +83,8 @@ def counts(connection: Connection, *, today: date) -> dict[str, int]:
     """Count dates by what the page's chips ask."""
     row = connection.execute(
         """
-        SELECT count(*), count(*) FILTER (WHERE m.due_on - 30 <= %(today)s),
+        SELECT count(*) FILTER (WHERE p.on_site),
+            count(*) FILTER (WHERE m.due_on - 30 <= %(today)s AND p.on_site),
             count(*) FILTER (WHERE m.due_on + 15 <= %(today)s),
             count(*) FILTER (WHERE m.due_on IS NULL AND NOT coalesce(e.waived, false)),
             count(*) FILTER (WHERE coalesce(e.waived, false)),
@@ -93,7 +95,7 @@ def counts(connection: Connection, *, today: date) -> dict[str, int]:
         """,
         {"today": today},
     ).fetchone()
-    names = ("all", "soon", "late", "unknown", "waived", "remote")
+    names = ("on_site", "soon", "late", "unknown", "waived", "remote")
     return dict(zip(names, row or (0,) * len(names), strict=True))
 
 

@@ -49,15 +49,15 @@ class Due:
     ticket_is_open: bool
     apart: int | None
     is_waiting: bool
+    is_sent: bool
     redundancy_lost: bool
 
-    @property
-    def line(self) -> Line:
-        """The line as merging wants it."""
+    def line(self, today: date) -> Line:
+        """Return the line as merging wants it: what is overdue can be done today at the soonest."""
         return Line(
             self.device_id,
             self.key,
-            self.due_on,
+            max(self.due_on, today),
             self.minutes,
             tuple(self.skills),
             tuple(self.part_kinds),
@@ -86,7 +86,8 @@ def plan_visits(pool: ConnectionPool, now: datetime) -> int:
 def plan_site(connection: Connection, site_id: int, customer_id: int, *, now: datetime) -> int:
     """Bring one customer's visits to a site up to date; returns how many tickets were opened.
 
-    1. Visits that are open take in what falls due within 45 days of their first line.
+    1. Visits that are open take in what falls due within 45 days of their day, until somebody is
+       sent.
     2. What is left is merged; a visit whose first line may be done by now gets its ticket.
     3. Nothing is opened at a unit whose redundancy is lost, and no visit lies in a change freeze.
     """
@@ -107,18 +108,20 @@ def plan_site(connection: Connection, site_id: int, customer_id: int, *, now: da
         elif not line.is_waiting and not line.redundancy_lost:
             free.append(line)
     for visit_id, mine in sorted(open_visits.items()):
-        first = min(line.due_on for line in mine)
+        first = max(today, min(line.due_on for line in mine))
         joining = [
             line
             for line in free
-            if line.due_on <= first + MERGE_WITHIN and line.apart == mine[0].apart
+            if line.due_on <= first + MERGE_WITHIN
+            and line.apart == mine[0].apart
+            and not mine[0].is_sent
         ]
         free = [line for line in free if line not in joining]
         _keep(connection, visit_id, [*mine, *joining], includes, freezes, today, now)
     _end_empty(connection, site_id, customer_id, open_visits, now)
     opened = 0
     by_key = {(line.device_id, line.key): line for line in free}
-    for visit in merge((line.line for line in free), includes):
+    for visit in merge((line.line(today) for line in free), includes):
         if visit.first_due_on - OPENS_BEFORE > today:
             continue
         mine = [by_key[line.device_id, line.key] for line in visit.lines]
@@ -202,43 +205,37 @@ def _lines(connection: Connection, site_id: int, customer_id: int, now: datetime
                 CASE WHEN v.split_from_id IS NOT NULL AND t.closed_at IS NULL THEN v.id END
                     AS apart,
                 coalesce(t.closed_at > %(since)s, false) AS is_waiting,
-                coalesce(x.alarm_redundancy_lost, false)
-                    AND x.fast_at > %(now)s - interval '1 day' AS redundancy_lost
+                EXISTS (SELECT FROM work_order w WHERE w.ticket_id = m.ticket_id
+                    AND w.state IN ('assigned', 'accepted', 'on_site', 'done')) AS is_sent,
+                coalesce(m.held_by = 'redundancy_lost', false) AS redundancy_lost
             FROM maintenance_due m
             JOIN maintenance_plan p ON p.id = m.plan_id AND p.enabled AND p.on_site
                 AND p.opens_tickets
             JOIN device d ON d.id = m.device_id AND d.enabled
-            JOIN device_state x ON x.device_id = d.id
             LEFT JOIN ticket t ON t.id = m.ticket_id
             LEFT JOIN maintenance_visit v ON v.id = m.visit_id
             WHERE d.site_id = %(site)s AND d.customer_id = %(customer)s AND m.due_on IS NOT NULL
             ORDER BY m.device_id, m.plan_id FOR UPDATE OF m
             """,
-            {"site": site_id, "customer": customer_id, "since": now - REOPEN_WINDOW, "now": now},
+            {"site": site_id, "customer": customer_id, "since": now - REOPEN_WINDOW},
         ).fetchall()
 
 
 def _hold(
     connection: Connection, lines: Sequence[Due], freezes: Sequence[Freeze], today: date
 ) -> None:
-    """Say of each line that is due why it may not be done today, if it may not."""
+    """Say of each line that is due why it may not be done today, if it may not.
+
+    That redundancy is lost was written when the unit was looked at.
+    """
     frozen = any(freeze.covers(today) for freeze in freezes)
     with connection.cursor() as cursor:
         cursor.executemany(
             "UPDATE maintenance_due SET held_by = %s WHERE device_id = %s AND plan_id = %s",
             [
-                (
-                    None
-                    if line.due_on - OPENS_BEFORE > today
-                    else "redundancy_lost"
-                    if line.redundancy_lost
-                    else "freeze"
-                    if frozen
-                    else None,
-                    line.device_id,
-                    line.plan_id,
-                )
+                ("freeze" if frozen else None, line.device_id, line.plan_id)
                 for line in lines
+                if not line.redundancy_lost and line.due_on - OPENS_BEFORE <= today
             ],
         )
 
@@ -287,7 +284,7 @@ def _keep(
 ) -> None:
     """Bring an open visit, its ticket and its draft work order to these lines."""
     ordered = sorted(mine, key=lambda line: (line.due_on, line.device_id, line.key))
-    visit = visit_of([line.line for line in ordered], includes)
+    visit = visit_of([line.line(today) for line in ordered], includes)
     row = connection.execute(
         """
         UPDATE maintenance_visit SET visit_on = %s WHERE id = %s RETURNING ticket_id
@@ -441,7 +438,7 @@ def split(
     new_id = _open(
         connection,
         ordered,
-        visit_of([line.line for line in ordered], includes),
+        visit_of([line.line(today) for line in ordered], includes),
         freezes,
         today,
         now,

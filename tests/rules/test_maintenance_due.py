@@ -37,6 +37,11 @@ def task(months: int = 12, basis: str = "completion", **more) -> Task:
         ("schedule", 6, "2024-01-10", None, "2024-07-10", "2026-01-10", 2),
         ("schedule", 6, "2024-01-10", None, "2025-07-10", "2026-01-10", 0),
         ("schedule", 12, "2024-02-29", None, None, "2026-02-28", 1),
+        # Work so late that the next could be done already answers that one too.
+        ("schedule", 6, "2024-01-10", "2025-12-11", "2025-07-10", "2026-07-10", 0),
+        ("schedule", 6, "2024-01-10", "2025-12-10", "2025-07-10", "2026-01-10", 0),
+        ("schedule", 1, "2024-01-10", "2026-01-26", "2026-01-10", "2026-03-10", 0),
+        ("schedule", 1, "2024-01-10", "2026-01-25", "2026-01-10", "2026-02-10", 0),
         # Work that wear asks for waits until it is done, however late.
         ("completion", 12, "2020-01-10", None, None, "2021-01-10", 0),
         # What was done before the unit stood there was done to the one before.

@@ -97,7 +97,7 @@ def test_one_maintenance_is_overdue_and_no_other_falls_due_soon(database, staff)
         "SELECT candidates -> 0 ->> 'name', estimated_minutes FROM work_order WHERE id = %s",
         (order,),
     ).fetchone()
-    assert row == ("Engineer E", 240)
+    assert row == ("Engineer E", 90)
 
 
 def test_the_engineers_login_is_one_of_the_engineers(staff):
