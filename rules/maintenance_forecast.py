@@ -174,9 +174,11 @@ class _Sums:
 
     def add(self, visit: Visit, center_id: int | None, models: Mapping[int, str | None]) -> None:
         day = visit.first_due_on
-        for skill in {_first(line.skills) for line in visit.lines}:
+        # What another line includes asks for nobody of its own.
+        done = [line for line in visit.lines if visit.minutes_of[line.device_id, line.key]]
+        for skill in {_first(line.skills) for line in done}:
             self.need(day, center_id, skill).visits += 1
-        for line in visit.lines:
+        for line in done:
             hours = visit.minutes_of[line.device_id, line.key] / 60
             mine = self.need(day, center_id, _first(line.skills))
             mine.hours += hours

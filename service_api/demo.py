@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from collector.lease_store import forget_holders
 from device_sims.fleet import SimUnit, import_csv, units, with_devices
 from device_sims.scenario import load_scenario
-from service_api import demo_backtest, demo_data, demo_past
+from service_api import demo_backtest, demo_data, demo_past, demo_upkeep
 from service_api.daemon import ROLES, daemon
 from service_api.database import STAFF, migrate, open_pool, request_transaction
 from service_api.devices_csv import read_devices
@@ -199,7 +199,7 @@ def _register(pool: ConnectionPool, listed: bytes, settings: Settings, now: date
     """Register the fleet as any fleet is registered: by a CSV file."""
     if settings.encryption_key is None:
         raise DemoFailed("the demo's own settings are incomplete")
-    rows = read_devices(listed, today=now.date())
+    rows = demo_upkeep.as_customers_list(read_devices(listed, today=now.date()))
     sealer = Sealer(settings.encryption_key.get_secret_value())
     with pool.connection() as connection:
         import_devices(connection, rows, sealer=sealer)

@@ -147,12 +147,20 @@ CONTACTS = (
 
 # key, name, Chinese name, center, skills, phone, latitude, longitude
 ENGINEERS = (
-    ("a", "Engineer A", "工程师甲", "beijing", ["ups", "battery"], 39.98, 116.31),
-    ("b", "Engineer B", "工程师乙", "beijing", ["ups", "high_power"], 39.86, 116.46),
-    ("c", "Engineer C", "工程师丙", "shanghai", ["ups", "battery"], 31.02, 121.41),
-    ("d", "Engineer D", "工程师丁", "shanghai", ["ups", "battery", "high_power"], 31.30, 120.62),
-    ("e", "Engineer E", "工程师戊", "shenzhen", ["ups", "battery"], 22.55, 114.09),
-    ("f", "Engineer F", "工程师己", "shenzhen", ["ups", "battery"], 30.66, 104.08),
+    ("a", "Engineer A", "工程师甲", "beijing", ["ups", "battery", "analyst"], 39.98, 116.31),
+    ("b", "Engineer B", "工程师乙", "beijing", ["ups", "high_power", "electrician"], 39.86, 116.46),
+    ("c", "Engineer C", "工程师丙", "shanghai", ["ups", "battery", "analyst"], 31.02, 121.41),
+    (
+        "d",
+        "Engineer D",
+        "工程师丁",
+        "shanghai",
+        ["ups", "battery", "high_power", "electrician"],
+        31.30,
+        120.62,
+    ),
+    ("e", "Engineer E", "工程师戊", "shenzhen", ["ups", "battery", "analyst"], 22.55, 114.09),
+    ("f", "Engineer F", "工程师己", "shenzhen", ["ups", "battery", "electrician"], 30.66, 104.08),
 )
 DEMO_ENGINEER = "c"
 """Whom the demo's engineer login is."""

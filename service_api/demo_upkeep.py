@@ -4,12 +4,15 @@ Work was done in time, spread over its interval, save one task; one warranty is 
 installation date was never entered, one site is frozen for the year's closing.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import psycopg
 from psycopg.rows import TupleRow
 
 from rules.maintenance_tasks import UnitKind
+from service_api.devices_csv import DeviceRow
 from service_api.maintenance.catalog import seed_plans, tasks_in_force
 
 Connection = psycopg.Connection[TupleRow]
@@ -28,6 +31,11 @@ FROZEN = ("beijing", 20, 45, "Year-end closing 年终封网")
 """Site, days from now, reason."""
 
 
+def as_customers_list(rows: Sequence[DeviceRow]) -> list[DeviceRow]:
+    """Return the fleet as a customer's list has it: of one unit nobody knows the date any more."""
+    return [replace(row, installed_on=None) if row.key == DATE_MISSING else row for row in rows]
+
+
 def seed_upkeep(connection: Connection, *, now: datetime) -> None:
     """Write plans, history and what is amiss, once."""
     row = connection.execute("SELECT EXISTS (SELECT FROM maintenance_due)").fetchone()
@@ -40,7 +48,6 @@ def seed_upkeep(connection: Connection, *, now: datetime) -> None:
         "UPDATE device SET warranty_until = %s WHERE key = %s",
         (today + timedelta(days=WARRANTY_ENDS[1]), WARRANTY_ENDS[0]),
     )
-    connection.execute("UPDATE device SET installed_on = NULL WHERE key = %s", (DATE_MISSING,))
     site, start, end, reason = FROZEN
     connection.execute(
         """
@@ -56,24 +63,25 @@ def _worked(connection: Connection, today: date, now: datetime) -> None:
     tasks = tasks_in_force(connection)
     units = connection.execute(
         """
-        SELECT id, key, installed_on, model, battery_chemistry FROM device
+        SELECT id, key, installed_on, model, battery_chemistry, site_id FROM device
         WHERE installed_on IS NOT NULL AND enabled ORDER BY id
         """
     ).fetchall()
     done = []
-    for place, (device_id, key, installed_on, model, chemistry) in enumerate(units):
-        kind = UnitKind(model=model, chemistry=chemistry, three_phase=model in THREE_PHASE)
-        for turn, (plan_id, task) in enumerate(tasks.items()):
-            if not task.selector.matches(kind) or key == DATE_MISSING:
+    for device_id, key, installed_on, model, chemistry, site_id in units:
+        is_large = model in THREE_PHASE
+        kind = UnitKind(
+            model=model, chemistry=chemistry, three_phase=is_large, va=20_000 if is_large else 3_000
+        )
+        for plan_id, task in tasks.items():
+            if not task.selector.matches(kind):
                 continue
             interval = int(task.every_months * 30.4)
             latest = max(interval - SOONEST_DAYS, min(10, interval // 3))
-            days_ago = 3 + (place * 37 + turn * 23) % latest
+            # Work of one interval at one site was done in one trip.
+            days_ago = 3 + (site_id * 37 + task.every_months * 5) % latest
             if OVERDUE.get(key, ("",))[0] == task.key:
                 days_ago = OVERDUE[key][1]
-            elif key in OVERDUE:
-                # One trip to this unit, for what is overdue and nothing else.
-                days_ago = min(days_ago, max(3, interval - SOONEST_DAYS - 60))
             last_on = today - timedelta(days=days_ago)
             if last_on > installed_on:
                 done.append((device_id, plan_id, last_on))
