@@ -188,7 +188,11 @@ def get_maintenance_forecast(
     )
 
 
-@api.get("/forecast.csv", response_class=Response)
+@api.get(
+    "/forecast.csv",
+    response_class=Response,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
 def get_maintenance_forecast_as_csv(
     user: CurrentUser, connection: Transaction, now: Now, query: Annotated[ForecastQuery, Query()]
 ) -> Response:

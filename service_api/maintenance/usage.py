@@ -19,6 +19,8 @@ Connection = psycopg.Connection[TupleRow]
 
 DAYS_BACK = 3_653
 HOURS_A_DAY = 24.0
+DEEP_PERCENT = 50.0
+"""A discharge of more than half the charge is deep."""
 
 
 @dataclass(slots=True)
@@ -38,6 +40,8 @@ class Diary:
     days: list[Day] = field(default_factory=list)
     room: list[tuple[date, float | None]] = field(default_factory=list)
     battery: list[tuple[date, float | None]] = field(default_factory=list)
+    discharges: list[tuple[date, bool]] = field(default_factory=list)
+    """Times on battery as `service_api.battery` found them, and whether each was deep."""
 
     def usage(self, since: date) -> dict[Meter, Usage]:
         """Return what the meters counted from a day on.
@@ -63,6 +67,9 @@ class Diary:
         ):
             if values:
                 found[meter] = Usage(sum(values) / len(values) * whole, whole)
+        deep = [is_deep for on, is_deep in self.discharges if on >= since]
+        found[Meter.TRANSFERS] = Usage(float(len(deep)), whole)
+        found[Meter.DEEP_DISCHARGES] = Usage(float(sum(deep)), whole)
         return found
 
 
@@ -92,4 +99,14 @@ def diaries(connection: Connection, device_ids: Sequence[int], today: date) -> M
         )
         diary.room.append((on, room))
         diary.battery.append((on, battery))
+    for device_id, on, is_deep in connection.execute(
+        """
+        SELECT device_id, (ended_at AT TIME ZONE 'UTC')::date,
+            reached_end OR coalesce(charge_before - charge_after > %s, false)
+        FROM battery_discharge WHERE device_id = ANY(%s) AND ended_at >= %s::date - %s
+        ORDER BY device_id, ended_at
+        """,
+        (DEEP_PERCENT, list(device_ids), today, DAYS_BACK),
+    ):
+        found[device_id].discharges.append((on, is_deep))
     return found

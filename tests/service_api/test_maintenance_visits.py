@@ -406,3 +406,29 @@ def test_the_shipped_plans_can_be_written_and_planned(pool, staff, world, change
         "Annual maintenance",
         "Annual battery check",
     }
+
+
+def test_a_unit_that_is_on_battery_often_is_visited_sooner(pool, staff, world, change):
+    limits = Jsonb([{"meter": "transfers", "per_year": 100, "within_months": 3}])
+    change("UPDATE maintenance_plan SET meters = %s WHERE key = 'annual'", limits)
+    change("UPDATE device SET installed_on = '2025-11-01'")
+    for days in range(90):
+        change(
+            "INSERT INTO telemetry_1d (device_id, bucket, n) VALUES (%s, %s, 1)",
+            world.device,
+            NOW.replace(hour=0) - timedelta(days=days),
+        )
+        if days % 2:
+            change(
+                """
+                INSERT INTO battery_discharge (device_id, ended_at, seconds, load, reached_end)
+                VALUES (%s, %s, 60, 40, false)
+                """,
+                world.device,
+                NOW - timedelta(days=days),
+            )
+    plan_all(pool, NOW)
+    line = store.line(staff, world.device, plan_id(pool, "annual"), today=TODAY)
+    # 45 times in 122 days are 135 a year, so three months after the installation.
+    assert line.due_on == date(2026, 2, 1)
+    assert line.reasons[0]["en"] == "135 transfers to battery a year (limit 100) → due 2026-02-01"
