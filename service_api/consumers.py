@@ -20,6 +20,8 @@ HANDLERS: Handlers = {
     "ticket.closed": (settle_planned_work, call_off_for_closed_ticket, tell_of_closed_ticket),
     "incident.opened": (tell_of_incident,),
     "incident.closed": (tell_of_closed_incident,),
+    "incident.regional": (tell_of_incident,),
+    "incident.over": (tell_of_closed_incident,),
     "reminder.due": (tell_of_reminder,),
 }
 """Topic → handlers, for `outbox.take_one`."""

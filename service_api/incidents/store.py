@@ -194,10 +194,12 @@ def _evidence(connection: Connection, incident_id: int) -> list[Evidence]:
 
 
 def _timeline(connection: Connection, incident_id: int) -> list[IncidentEvent]:
+    """Return the log; a customer is not told why, since that may name another."""
     with connection.cursor(row_factory=class_row(IncidentEvent)) as cursor:
         return cursor.execute(
             """
-            SELECT at, kind, actor, detail FROM incident_event
+            SELECT at, kind, actor, CASE WHEN (SELECT is_staff()) OR kind = 'restoration'
+                THEN detail ELSE '{}' END AS detail FROM incident_event
             WHERE incident_id = %s ORDER BY id DESC LIMIT 200
             """,
             (incident_id,),

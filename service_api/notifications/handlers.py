@@ -64,7 +64,7 @@ def tell_of_closed_incident(connection: Connection, message: Message, now: datet
 
 
 def _tell_staff(connection: Connection, message: Message, now: datetime) -> None:
-    """Tell the service organization itself, in both languages, that it is blind or sees again."""
+    """Tell the service organization itself, in both languages, what is nobody's but its own."""
     row = connection.execute(
         "SELECT cause, subject, opened_at, closed_at FROM incident WHERE id = %s", (message.ref,)
     ).fetchone()

@@ -75,11 +75,20 @@ def _minutes(minutes: float) -> Line:
 
 
 def own_trouble(cause: str, subject: str, opened_at: datetime, closed_at: datetime | None) -> Text:
-    """Say to staff that the service itself is blind somewhere, or sees again."""
+    """Say to staff what is nobody's but theirs: a region without mains, the service itself blind."""
     en, zh = CAUSES.get(cause, (cause, cause))
     since, until = (
         None if at is None else f"{at:%Y-%m-%d %H:%M} UTC" for at in (opened_at, closed_at)
     )
+    if until is None and cause == SUPPLY_FAILURE:
+        return Text(
+            Line(en, zh),
+            Line(
+                f"{en} ({subject}), since {since}: several sites lost mains together. The incident "
+                "ranks their units by what must be cared for first.",
+                f"{zh}({subject}),自 {since} 起，多个站点同时市电中断。请在事件页面按优先顺序处理。",
+            ),
+        )
     if until is None:
         return Text(
             Line(en, zh),

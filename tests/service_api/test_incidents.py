@@ -105,6 +105,7 @@ def test_a_customer_sees_their_site_and_nothing_of_the_region(doors: Doors, stor
     told = bank.get(f"/api/v1/incidents/{storm['bank']}").json()
     assert len(told["members"]) == 2
     assert told["decisions"] == []
+    assert all(one["detail"] == {} for one in told["timeline"])
     assert "metro" not in doors.page("bank").get(f"/incidents/{storm['bank']}").text.lower()
 
 
