@@ -6,7 +6,6 @@ Run by the tick in a transaction of its own. Which unit that is, is decided in `
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import psycopg
 from psycopg.rows import TupleRow, class_row
@@ -54,8 +53,6 @@ class _Row:
     id: int
     device_id: int
     rule_key: str
-    raised_at: datetime
-    reason: Mapping[str, Any]
     incident_id: int
     restore_expected_at: datetime | None
     back_at: datetime | None
@@ -67,12 +64,6 @@ class _Row:
     anchor_at: datetime | None
     anchor_charge: float | None
     anchor_voltage: float | None
-
-    @property
-    def alarm(self) -> OpenAlarm:
-        return OpenAlarm(
-            self.id, self.device_id, self.rule_key, self.raised_at, self.reason, self.incident_id
-        )
 
 
 def storm_tickets(connection: Connection, rules: Mapping[str, Rule], *, now: datetime) -> int:
@@ -106,19 +97,35 @@ def storm_tickets(connection: Connection, rules: Mapping[str, Rule], *, now: dat
         why = need(standing, now=now, low=low, back=back)
         if why is not None:
             wanted.append((row, why))
-    silent = [row.alarm for row, _ in wanted if rules[row.rule_key].cause == COMMUNICATION_LOST]
-    ticket_alarms(connection, silent, rules, now, even_explained=True)
-    powered = [(row, why) for row, why in wanted if rules[row.rule_key].cause != COMMUNICATION_LOST]
-    if powered:
-        device_ids = {row.device_id for row, _ in powered}
-        places = device_places(connection, device_ids)
-        covers = covers_for(connection, device_ids)
-        drafts = [
-            (_draft(row.alarm, why, rules[row.rule_key], places[row.device_id], now), row.alarm)
-            for row, why in powered
-        ]
-        open_tickets(connection, drafts, covers, now)
+    if wanted:
+        _open(connection, rules, {row.id: why for row, why in wanted}, now)
     return len(wanted)
+
+
+def _open(
+    connection: Connection, rules: Mapping[str, Rule], wanted: Mapping[int, Need], now: datetime
+) -> None:
+    """Open the tickets of these alarms; those of silent units are their rule's own."""
+    with connection.cursor(row_factory=class_row(OpenAlarm)) as cursor:
+        alarms = cursor.execute(
+            """
+            SELECT id, device_id, rule_key, raised_at, reason, incident_id FROM alarm
+            WHERE id = ANY(%s) AND cleared_at IS NULL ORDER BY id FOR UPDATE SKIP LOCKED
+            """,
+            (list(wanted),),
+        ).fetchall()
+    silent = [one for one in alarms if rules[one.rule_key].cause == COMMUNICATION_LOST]
+    ticket_alarms(connection, silent, rules, now, even_explained=True)
+    powered = [one for one in alarms if rules[one.rule_key].cause != COMMUNICATION_LOST]
+    device_ids = {one.device_id for one in powered}
+    if not device_ids:
+        return
+    places = device_places(connection, device_ids)
+    drafts = [
+        (_draft(one, wanted[one.id], rules[one.rule_key], places[one.device_id], now), one)
+        for one in powered
+    ]
+    open_tickets(connection, drafts, covers_for(connection, device_ids), now)
 
 
 def note_anchors(connection: Connection) -> None:
@@ -149,7 +156,7 @@ def _standing(connection: Connection, rules: Mapping[str, Rule]) -> list[_Row]:
     with connection.cursor(row_factory=class_row(_Row)) as cursor:
         cursor.execute(
             """
-            WITH failing AS (
+            WITH failing AS MATERIALIZED (
                 SELECT i.id, coalesce(i.restore_expected_at, p.restore_expected_at)
                     AS restore_expected_at,
                     (SELECT CASE WHEN max(b.cleared_at) > max(b.raised_at) THEN max(b.cleared_at)
@@ -157,7 +164,7 @@ def _standing(connection: Connection, rules: Mapping[str, Rule]) -> list[_Row]:
                     AS back_at
                 FROM incident i LEFT JOIN incident p ON p.id = i.parent_id
                 WHERE i.cause = %(cause)s AND i.closed_at IS NULL AND i.site_id IS NOT NULL)
-            SELECT a.id, a.device_id, a.rule_key, a.raised_at, a.reason, a.incident_id,
+            SELECT a.id, a.device_id, a.rule_key, a.incident_id,
                 f.restore_expected_at, f.back_at, s.observed_at, s.status_on_battery AS on_battery,
                 s.battery_runtime, s.battery_charge, s.battery_voltage,
                 m.anchor_at, m.anchor_charge, m.anchor_voltage
