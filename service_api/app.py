@@ -19,6 +19,7 @@ from service_api import door, operating
 from service_api.alarms import routes as alarms
 from service_api.backtests import routes as backtests
 from service_api.battery import routes as battery
+from service_api.campaigns import routes as campaigns
 from service_api.cards import routes as cards
 from service_api.contracts import routes as contracts
 from service_api.corrections import routes as corrections
@@ -54,6 +55,7 @@ NOUNS = (
     cards,
     alarms,
     incidents,
+    campaigns,
     tickets,
     work_orders,
     dispatch,

@@ -9,6 +9,8 @@ from collector.card_store import note_cloned_engines
 from collector.frozen import find_frozen
 from collector.partitions import make_ahead
 from collector.rollup import roll_up
+from rules.campaign_store import find_campaigns
+from rules.catalogue import catalogue
 from service_api.battery import nightly as battery_nightly
 from service_api.calendar_facts import CalendarFacts
 from service_api.maintenance import planning
@@ -29,6 +31,7 @@ def jobs(settings: Settings) -> Mapping[str, Job]:
         Job("partitions", timedelta(hours=1), _make_ahead),
         Job("frozen", timedelta(hours=1), _find_frozen, after=timedelta(minutes=20)),
         Job("cards", timedelta(hours=1), _note_cloned_engines),
+        Job("campaigns", timedelta(hours=1), _find_campaigns, after=timedelta(minutes=40)),
         Job("retention", timedelta(days=1), drop, after=timedelta(hours=19)),
         Job("maintenance", timedelta(days=1), planning.plan_all, after=timedelta(hours=18)),
         Job("battery-health", timedelta(days=1), battery_nightly.compute_all, timedelta(hours=18)),
@@ -36,6 +39,11 @@ def jobs(settings: Settings) -> Mapping[str, Job]:
         Job("deadlines", timedelta(minutes=1), calendar.look_at_deadlines),
     )
     return {job.name: job for job in every}
+
+
+def _find_campaigns(pool: ConnectionPool, now: datetime) -> str:
+    with pool.connection() as connection:
+        return f"{find_campaigns(connection, catalogue(), now=now)} campaigns are new candidates"
 
 
 def _roll_up(pool: ConnectionPool, now: datetime) -> str:

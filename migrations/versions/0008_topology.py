@@ -144,7 +144,9 @@ CREATE TABLE incident_bounds (
     regional_minutes integer NOT NULL DEFAULT 10 CHECK (regional_minutes BETWEEN 1 AND 1440),
     storm_units integer NOT NULL DEFAULT 20 CHECK (storm_units BETWEEN 2 AND 100000),
     back_minutes integer NOT NULL DEFAULT 10 CHECK (back_minutes BETWEEN 1 AND 1440),
-    low_seconds integer NOT NULL DEFAULT 180 CHECK (low_seconds BETWEEN 30 AND 3600)
+    low_seconds integer NOT NULL DEFAULT 180 CHECK (low_seconds BETWEEN 30 AND 3600),
+    changed_at timestamptz,
+    changed_by text
 );
 INSERT INTO incident_bounds DEFAULT VALUES;
 COMMENT ON TABLE incident_bounds IS

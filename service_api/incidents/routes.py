@@ -1,5 +1,6 @@
 """Incidents: the list, one with its units, and what people decide about them."""
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -9,13 +10,16 @@ from starlette.responses import Response
 
 from rules import incident_operations as operations
 from rules.operations import NotThere
+from rules.regroup import bounds
 from service_api.alarms.schemas import AlarmQuery
 from service_api.alarms.store import alarms
+from service_api.auth import User
 from service_api.errors import PROBLEM_RESPONSES, Invalid
 from service_api.incidents import store
 from service_api.incidents.map import HEIGHT, WIDTH, spots
 from service_api.incidents.schemas import (
     Incident,
+    IncidentBounds,
     IncidentDetail,
     IncidentQuery,
     MergeForm,
@@ -30,10 +34,12 @@ from service_api.incidents.schemas import (
 from service_api.language import msg
 from service_api.pages import done, is_fragment, render
 from service_api.paging import Page
-from service_api.request import CurrentUser, Dispatcher, Now, Transaction
+from service_api.request import CurrentUser, Dispatcher, Now, Transaction, require
 
 api = APIRouter(prefix="/api/v1/incidents", tags=["incidents"], responses=PROBLEM_RESPONSES)
 pages = APIRouter(prefix="/incidents", include_in_schema=False)
+
+Administrator = Annotated[User, require("admin")]
 
 ALARMS_ON_PAGE = 50
 FIRST_UNITS = 200
@@ -48,6 +54,21 @@ def list_incidents(
 ) -> Page[Incident]:
     """List incidents, newest first; those of sites that a regional one gathers are in it."""
     return store.incidents(connection, query, now)
+
+
+@api.get("/bounds")
+def get_incident_bounds(_user: CurrentUser, connection: Transaction) -> IncidentBounds:
+    """Tell from when on an incident is regional, a storm, and when its units get a ticket."""
+    return IncidentBounds(**asdict(bounds(connection)))
+
+
+@api.put("/bounds")
+def put_incident_bounds(
+    user: Administrator, connection: Transaction, now: Now, body: IncidentBounds
+) -> IncidentBounds:
+    """Change these bounds; what stands already is looked at anew."""
+    store.put_bounds(connection, body, actor=user.name, now=now)
+    return body
 
 
 @api.get("/{incident_id}")

@@ -219,3 +219,19 @@ class RestorationForm(Form):
     """What the page sends: in how many minutes mains is expected back, nothing: not known."""
 
     minutes: str = ""
+
+
+class IncidentBounds(Strict):
+    """From when on an incident is regional, a storm, and when its units get a ticket.
+
+    Sites that fail within `regional_minutes` of each other are one region's from `regional_sites`
+    on; an incident is a storm from so many sites, or `storm_units` units on battery, on. A unit
+    gets a ticket when its battery ends within `low_seconds`, or when it is not back `back_minutes`
+    after mains came back at its site.
+    """
+
+    regional_sites: Annotated[int, Field(ge=2, le=1_000)]
+    regional_minutes: Annotated[int, Field(ge=1, le=1_440)]
+    storm_units: Annotated[int, Field(ge=2, le=100_000)]
+    back_minutes: Annotated[int, Field(ge=1, le=1_440)]
+    low_seconds: Annotated[int, Field(ge=30, le=3_600)]

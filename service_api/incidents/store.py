@@ -12,6 +12,7 @@ from service_api.incidents.schemas import (
     Decision,
     Evidence,
     Incident,
+    IncidentBounds,
     IncidentDetail,
     IncidentEvent,
     IncidentQuery,
@@ -243,3 +244,17 @@ def phone_of(connection: Connection, site_id: int) -> tuple[str, str] | None:
         (site_id,),
     ).fetchone()
     return None if row is None else (row[0], row[1])
+
+
+def put_bounds(connection: Connection, new: IncidentBounds, *, actor: str, now: datetime) -> None:
+    """Write the bounds, and who did."""
+    connection.execute(
+        """
+        UPDATE incident_bounds SET regional_sites = %(regional_sites)s,
+            regional_minutes = %(regional_minutes)s, storm_units = %(storm_units)s,
+            back_minutes = %(back_minutes)s, low_seconds = %(low_seconds)s,
+            changed_at = %(now)s, changed_by = %(actor)s
+        """,
+        {**new.model_dump(), "now": now, "actor": actor},
+    )
+    connection.execute("NOTIFY ridethrough, 'change'")

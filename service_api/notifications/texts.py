@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rules.deadline_lines import Line, local_text
-from rules.incidents import CAUSES, COMMUNICATION_LOST, MAINS_FAILURE
+from rules.incidents import CAUSES, COMMUNICATION_LOST, MAINS_FAILURE, OVER_TEMPERATURE
 from rules.operations import CLOSING_CODES
 
 MOST_UNITS = 5
@@ -136,6 +136,16 @@ def incident_opened(facts: IncidentFacts) -> Text:
                 "and tell us if power was switched off on purpose.",
                 f"自 {at}（{facts.time_zone}）起，{site.zh}的{_named(facts.units).zh}"
                 "与我们失去联系。负载可能仍正常供电，但我们无法看到其状态。请检查网络；如系主动断电，请告知我们。",
+            ),
+        )
+    if facts.cause == OVER_TEMPERATURE:
+        return Text(
+            Line(f"{site.en}: too hot", f"{site.zh}：温度过高"),
+            Line(
+                f"Since {at} ({facts.time_zone}) {_named(facts.units).en} at {site.en} report too "
+                "high a temperature. Please look at the air conditioning of the room first.",
+                f"自 {at}（{facts.time_zone}）起，{site.zh}的{_named(facts.units).zh}"
+                "报告温度过高。请先检查机房空调。",
             ),
         )
     return Text(

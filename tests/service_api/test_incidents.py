@@ -221,3 +221,22 @@ def test_without_coordinates_there_is_no_map(places):
 def test_one_site_stands_in_the_middle():
     (only,) = spots([place(1, 31.0, 121.0)])
     assert (only.x, only.y) == (WIDTH / 2, HEIGHT / 2)
+
+
+def test_an_administrator_changes_the_bounds(doors: Doors):
+    path = "/api/v1/incidents/bounds"
+    before = doors.api("robot").get(path).json()
+    assert before == {
+        "regional_sites": 2,
+        "regional_minutes": 10,
+        "storm_units": 20,
+        "back_minutes": 10,
+        "low_seconds": 180,
+    }
+    assert doors.api("desk").put(path, json=before).status_code == 403
+    assert doors.api("boss").put(path, json={**before, "storm_units": 1}).status_code == 422
+    changed = {**before, "storm_units": 50}
+    assert doors.api("boss").put(path, json=changed).json() == changed
+    assert doors.api("desk").get(path).json() == changed
+    assert doors.write("SELECT changed_by, changed_at FROM incident_bounds") == [("boss", NOW)]
+    doors.api("boss").put(path, json=before)

@@ -1,0 +1,1 @@
+"""Campaigns: the same failure of one model and firmware at several customers."""
