@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rules.deadline_lines import Line, local_text
-from rules.incidents import CAUSES, COMMUNICATION_LOST, MAINS_FAILURE, OVER_TEMPERATURE
+from rules.incidents import (
+    CAUSES,
+    COMMUNICATION_LOST,
+    MAINS_FAILURE,
+    OVER_TEMPERATURE,
+    SUPPLY_FAILURE,
+)
 from rules.operations import CLOSING_CODES
 
 MOST_UNITS = 5
@@ -75,7 +81,7 @@ def _minutes(minutes: float) -> Line:
 
 
 def own_trouble(cause: str, subject: str, opened_at: datetime, closed_at: datetime | None) -> Text:
-    """Say to staff what is nobody's but theirs: a region without mains, the service itself blind."""
+    """Say to staff what is nobody's but theirs: a region without mains, a blind service."""
     en, zh = CAUSES.get(cause, (cause, cause))
     since, until = (
         None if at is None else f"{at:%Y-%m-%d %H:%M} UTC" for at in (opened_at, closed_at)
@@ -86,7 +92,8 @@ def own_trouble(cause: str, subject: str, opened_at: datetime, closed_at: dateti
             Line(
                 f"{en} ({subject}), since {since}: several sites lost mains together. The incident "
                 "ranks their units by what must be cared for first.",
-                f"{zh}({subject}),自 {since} 起，多个站点同时市电中断。请在事件页面按优先顺序处理。",
+                f"{zh}({subject}),自 {since} 起，多个站点同时市电中断。"
+                "请在事件页面按优先顺序处理。",
             ),
         )
     if until is None:
