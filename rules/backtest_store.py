@@ -43,6 +43,8 @@ READINGS_AT_ONCE = 1_500_000
 """Readings that a piece and the past behind it may hold: some 150 MB while they are judged."""
 QUERY_SECONDS = 120
 """A query that takes longer is given up: the server has more important work."""
+HELPERS = 2
+"""Processes of the server that may help with a query; none does where a run stands back."""
 READINGS_A_SECOND = 600_000
 """What a query delivers of one machine's plain PostgreSQL (measured by `bench/backtest.py`)."""
 LONGEST = timedelta(days=5 * 366)
@@ -327,7 +329,10 @@ def _walk(
     since = microseconds(asked.since)
     words: dict[str, int] = {}
     readings = 0
-    for number, rows in enumerate(_read_ahead(connections, asked, estimate, ids, columns, words)):
+    parts = _parts(asked, estimate)
+    helpers = 0 if rest else HELPERS
+    ahead = _read_ahead(connections, parts, ids, columns, words, helpers=helpers)
+    for number, rows in enumerate(ahead):
         began = time.monotonic()
         readings += len(rows.at)
         merged = merge(rows, carried, spans)
@@ -344,11 +349,12 @@ def _walk(
 
 def _read_ahead(
     connections: Sequence[Connection],
-    asked: Asked,
-    estimate: Estimate,
+    parts: Sequence[_Part],
     ids: Sequence[int],
     columns: Sequence[str],
     words: dict[str, int],
+    *,
+    helpers: int,
 ) -> Iterator[Rows]:
     """Yield the parts in order, while each connection reads one further on."""
 
@@ -357,15 +363,16 @@ def _read_ahead(
         with connection.transaction():
             connection.execute(
                 "SELECT set_config('statement_timeout', %s, true), set_config('jit', 'off', true),"
-                " set_config('work_mem', '64MB', true)",
-                (f"{QUERY_SECONDS}s",),
+                " set_config('work_mem', '64MB', true),"
+                " set_config('max_parallel_workers_per_gather', %s, true)",
+                (f"{QUERY_SECONDS}s", str(helpers)),
             )
             return reader(connection, ids, columns, since=part.since, until=part.until, words=words)
 
     with ExitStack() as stack:
         threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in connections]
         waiting: deque[Future[Rows]] = deque()
-        for number, part in enumerate(_parts(asked, estimate)):
+        for number, part in enumerate(parts):
             turn = number % len(connections)
             waiting.append(threads[turn].submit(read, connections[turn], part))
             if len(waiting) > len(connections):

@@ -291,9 +291,9 @@ class Engine:
         """
         row = fact.row(at, seconds_since_seen)
         if self.windows:
-            row = {**self._no_windows, **row} | {
-                window.name: None for window in self.windows if row[window.column.name] is None
-            }
+            hidden = [w.name for w in self.windows if row[w.column.name] is None]
+            if hidden:
+                row = {**row, **dict.fromkeys(hidden)}
         values: tuple[Value | None, ...] = self._in_order(row)
         return values
 
