@@ -45,7 +45,7 @@ QUERY_SECONDS = 120
 """A query that takes longer is given up: the server has more important work."""
 HELPERS = 2
 """Processes of the server that may help with a query; none does where a run stands back."""
-READINGS_A_SECOND = 600_000
+READINGS_A_SECOND = 450_000
 """What a query delivers of one machine's plain PostgreSQL (measured by `bench/backtest.py`)."""
 LONGEST = timedelta(days=5 * 366)
 
