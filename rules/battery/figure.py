@@ -210,7 +210,7 @@ def advise(
     return Advice.NONE
 
 
-_LIKELY, _SURE, _SUPPORTED, _POSSIBLE = 0.5, 0.85, 0.5, 0.3
+_LIKELY, _SURE, _SUPPORTED, _POSSIBLE = 0.5, 0.85, 0.7, 0.3
 
 Reason = tuple[str, str]
 _NO_DATE = ("no usable installation date", "没有可用的安装日期")
