@@ -6,7 +6,7 @@ ARGS ?=
 VENV := .venv
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench
+.PHONY: demo test check bench bench-judgement
 
 demo: $(VENV)/demo.stamp
 	$(VENV)/bin/ridethrough demo $(ARGS)
@@ -22,6 +22,9 @@ check: $(VENV)/test.stamp
 
 bench: $(VENV)/test.stamp
 	$(VENV)/bin/python -m bench $(ARGS)
+
+bench-judgement: $(VENV)/test.stamp
+	$(VENV)/bin/python -m bench.judgement $(ARGS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c '' 2>/dev/null || { \
