@@ -73,7 +73,28 @@ def _elapsed(en: str, zh: str) -> Fact:
     return Fact(Kind.NUMBER, "%", en, zh, Occasion.CALENDAR, Subject.TICKET)
 
 
+def _health(unit: str, en: str, zh: str) -> Fact:
+    return Fact(Kind.NUMBER, unit, en, zh, Occasion.HEALTH)
+
+
 FACTS: Mapping[str, Fact] = {
+    # The nightly battery figure.
+    "battery_index": _health("%", "Battery index", "电池健康度"),
+    "battery_index_low": _health(
+        "%", "Lower end of the battery index's 80 % range", "电池健康度 80% 区间下限"
+    ),
+    "battery_index_high": _health(
+        "%", "Upper end of the battery index's 80 % range", "电池健康度 80% 区间上限"
+    ),
+    "battery_life_used": _health(
+        "%", "Share of the battery's usual life that is used", "电池已用寿命比例"
+    ),
+    "battery_ends_in_90_days": _health(
+        "%", "Probability that the battery's life ends within 90 days", "90 天内到寿的概率"
+    ),
+    "battery_ends_in_365_days": _health(
+        "%", "Probability that the battery's life ends within a year", "一年内到寿的概率"
+    ),
     # Dates of a unit; a day that has passed is negative.
     "days_to_warranty_end": _days("Days until the warranty ends", "距质保到期天数"),
     "days_to_battery_warranty_end": _days(

@@ -28,6 +28,12 @@ from rules.battery.figure import Advice, BatteryFigure, judge_battery
 from rules.battery.swaps import silenced_before
 from rules.battery.verdict import PRIORITY, opens_ticket, stands_since
 from rules.battery_dates import installation_date
+from rules.catalogue import catalogue
+from rules.engine import Engine
+from rules.facts import Value
+from rules.live import LiveRules
+from rules.occasion_store import judge_devices
+from rules.occasions import Occasion
 from rules.operations import open_scheduled_ticket
 from service_api.battery.evidence import (
     NO_DAYS,
@@ -94,11 +100,12 @@ class _Unit:
 
 def compute_all(pool: ConnectionPool, now: datetime) -> str:
     """Write today's figure of every unit; returns what was done, for the job's log."""
+    engine = Engine(LiveRules(catalogue()).engine(pool, now).rules, Occasion.HEALTH)
     done, opened, after = 0, 0, 0
     while True:
         with pool.connection() as connection, connection.transaction():
             units = _units(connection, after, now)
-            opened += _compute(connection, units, now)
+            opened += _compute(connection, engine, units, now)
         if not units:
             break
         done += len(units)
@@ -168,8 +175,13 @@ def _instant(told_on: str | None, like: datetime) -> datetime | None:
     return at if at.tzinfo is not None else at.replace(tzinfo=like.tzinfo)
 
 
-def _compute(connection: Connection, units: Sequence[_Unit], now: datetime) -> int:
-    """Judge a batch of units; returns how many tickets it opened."""
+def _compute(connection: Connection, engine: Engine, units: Sequence[_Unit], now: datetime) -> int:
+    """Judge a batch of units; returns how many tickets it opened.
+
+    1. Take in what is new and work the figures out.
+    2. Let rules that read figures judge them: that locks the units' state rows.
+    3. Open tickets for advice that has stood long enough.
+    """
     ids = [unit.id for unit in units]
     take_in(connection, ids, now)
     days = days_kept(connection, ids, now.date())
@@ -183,8 +195,9 @@ def _compute(connection: Connection, units: Sequence[_Unit], now: datetime) -> i
     flags = flags_lately(connection, ids, now)
     firmware = _changes(connection, ids, "firmware")
     serials = _changes(connection, ids, "serial")
-    opened = 0
     rows = []
+    words: dict[int, dict[str, Value | None]] = {}
+    due: list[tuple[_Unit, BatteryFigure]] = []
     for unit in units:
         history = History(
             battery=_battery(unit, now),
@@ -200,11 +213,30 @@ def _compute(connection: Connection, units: Sequence[_Unit], now: datetime) -> i
         day = local_day(now, unit.time_zone)
         since = stands_since(figure.advice, before, unit.advice_since, day)
         rows.append(_row(unit.id, day, since, figure))
+        words[unit.id] = _words(figure)
         if not unit.has_ticket and opens_ticket(figure.advice, since, day):
-            _open(connection, unit, figure, now)
-            opened += 1
+            due.append((unit, figure))
     _write(connection, rows)
-    return opened
+    judge_devices(connection, engine, words, now=now)
+    for unit, figure in due:
+        _open(connection, unit, figure, now)
+    return len(due)
+
+
+def _words(figure: BatteryFigure) -> dict[str, Value | None]:
+    """Return what rule text may ask of a figure (`rules.occasions`); shares in percent."""
+    return {
+        "battery_index": figure.index_percent,
+        "battery_index_low": figure.low,
+        "battery_index_high": figure.high,
+        "battery_life_used": _percent(figure.life_used),
+        "battery_ends_in_90_days": _percent(figure.ends_in_90_days),
+        "battery_ends_in_365_days": _percent(figure.ends_in_365_days),
+    }
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100.0 * share
 
 
 def _battery(unit: _Unit, now: datetime) -> Battery:

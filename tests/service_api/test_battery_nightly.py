@@ -112,3 +112,30 @@ def test_the_date_that_a_card_tells_helps_where_nobody_entered_one(database, poo
 def test_what_a_unit_says_of_its_last_test(result, told_on, observed_at, expected):
     found = last_test(result, told_on, observed_at)
     assert (None if found is None else (found.result.outcome, found.result.ended_at)) == expected
+
+
+def test_rules_may_ask_of_the_figure_and_their_alarm_goes_when_it_does(database, pool, world):
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute("SELECT set_config('ridethrough.scope', 'all', true)")
+        connection.execute(
+            "UPDATE device SET battery_life_years = 1 WHERE enabled"
+        )  # 1,400 days are nearly four of its lives
+    compute_all(pool, NOW)
+    with pool.connection() as connection:
+        alarm = connection.execute(
+            "SELECT rule_key, cleared_at FROM alarm WHERE rule_key = 'battery_worn'"
+        ).fetchone()
+    assert alarm == ("battery_worn", None)
+
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute("SELECT set_config('ridethrough.scope', 'all', true)")
+        connection.execute(
+            "UPDATE device SET battery_installed_on = %s WHERE enabled",
+            (NOW.date() - timedelta(days=30),),
+        )
+    compute_all(pool, NOW + timedelta(days=1))
+    with pool.connection() as connection:
+        (cleared_at,) = connection.execute(
+            "SELECT cleared_at FROM alarm WHERE rule_key = 'battery_worn'"
+        ).fetchone()
+    assert cleared_at is not None
