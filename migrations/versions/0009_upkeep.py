@@ -1,12 +1,12 @@
 """Plans of maintenance and dates that come near.
 
-Revision: 0011.
+Revision: 0009.
 """
 
 from migrations.sql import execute
 
-revision = "0011"
-down_revision = "0010"
+revision = "0009"
+down_revision = "0008"
 
 OCCASIONS = """
 CREATE TABLE device_fact (

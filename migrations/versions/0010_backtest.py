@@ -1,12 +1,12 @@
 """Rules tried on history: what readings have to keep for that, and the runs.
 
-Revision: 0013.
+Revision: 0010.
 """
 
 from migrations.sql import execute
 
-revision = "0013"
-down_revision = "0012"
+revision = "0010"
+down_revision = "0009"
 
 READINGS = """
 ALTER TABLE telemetry ADD COLUMN believed_seconds real;

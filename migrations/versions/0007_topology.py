@@ -1,12 +1,12 @@
 """What hangs on what at a site, and incidents that gather, split and merge.
 
-Revision: 0008.
+Revision: 0007.
 """
 
 from migrations.sql import execute
 
-revision = "0008"
-down_revision = "0007"
+revision = "0007"
+down_revision = "0006"
 
 TOPOLOGY = """
 CREATE TABLE topology_node (

@@ -1,12 +1,12 @@
 """What a battery figure stands on, and what follows from it.
 
-Revision: 0010.
+Revision: 0008.
 """
 
 from migrations.sql import execute
 
-revision = "0010"
-down_revision = "0009"
+revision = "0008"
+down_revision = "0007"
 
 TABLES = """
 CREATE TABLE battery_day (
