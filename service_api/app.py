@@ -16,6 +16,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from service_api import door, operating
+from service_api.alarm_figures import routes as alarm_figures
 from service_api.alarms import routes as alarms
 from service_api.backtests import routes as backtests
 from service_api.battery import routes as battery
@@ -53,6 +54,7 @@ NOUNS = (
     fleet,
     devices,
     cards,
+    alarm_figures,
     alarms,
     incidents,
     campaigns,

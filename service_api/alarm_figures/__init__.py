@@ -1,0 +1,1 @@
+"""How the alarm system does: read from the alarms' log, held against the standards' bounds."""

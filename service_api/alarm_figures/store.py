@@ -1,0 +1,135 @@
+"""Read the figures of the alarm system."""
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+
+from rules.alarm_figures import (
+    FEWEST_DAYS,
+    PRIORITIES,
+    STANDS_FROM,
+    busy_share,
+    chatters,
+    flooded_share,
+    floods,
+    peak_count,
+)
+from service_api.alarm_figures.schemas import AlarmFigures, Frequent
+from service_api.alarms.store import rule_title
+from service_api.request import Connection
+
+_LEVELS = {"critical": "high", "major": "medium", "minor": "low", "warning": "low"}
+_TOP = 10
+
+
+def figures(connection: Connection, *, days: int, now: datetime) -> AlarmFigures:
+    """Work the figures of the last days out."""
+    until = now
+    asked_since = until - timedelta(days=days)
+    first = connection.execute(
+        "SELECT least((SELECT min(raised_at) FROM alarm), (SELECT min(created_at) FROM device))"
+    ).fetchone()
+    begun = first[0] if first is not None and first[0] is not None else until
+    since = min(max(asked_since, begun), until)
+    raised, by_pair, levels = _raised(connection, since, until)
+    found = floods(raised, until)
+    known_days = (until - since) / timedelta(days=1)
+    standing, stale, shelved = _standing(connection, now)
+    count, median, ninety = _acknowledged(connection, since, until)
+    frequent = _frequent(connection, by_pair, len(raised))
+    return AlarmFigures(
+        since=since,
+        until=until,
+        known_days=known_days,
+        enough=known_days >= FEWEST_DAYS - 1,
+        alarms=len(raised),
+        a_day=len(raised) / known_days if known_days else 0.0,
+        peak_ten_minutes=peak_count(raised),
+        busy_share=busy_share(raised, since, until),
+        floods=found[-_TOP:],
+        flood_share=flooded_share(found, since, until),
+        standing_over_a_day=standing,
+        stale=stale,
+        shelved=shelved,
+        priorities={level: levels[level] / len(raised) if raised else 0.0 for level in PRIORITIES},
+        acknowledged=count,
+        acknowledge_median=median,
+        acknowledge_ninety=ninety,
+        frequent=frequent,
+        frequent_share=sum(one.share for one in frequent),
+    )
+
+
+_Pairs = dict[tuple[int, str], list[datetime]]
+
+
+def _raised(
+    connection: Connection, since: datetime, until: datetime
+) -> tuple[list[datetime], _Pairs, dict[str, int]]:
+    """Return when alarms were raised, by unit and rule too, and how many of each priority."""
+    raised: list[datetime] = []
+    by_pair: _Pairs = defaultdict(list)
+    levels: dict[str, int] = defaultdict(int)
+    for at, device_id, rule_key, severity in connection.execute(
+        """
+        SELECT raised_at, device_id, rule_key, severity FROM alarm
+        WHERE raised_at > %s AND raised_at <= %s AND inhibited_by IS NULL ORDER BY raised_at
+        """,
+        (since, until),
+    ):
+        raised.append(at)
+        by_pair[device_id, rule_key].append(at)
+        levels[_LEVELS[severity]] += 1
+    return raised, by_pair, levels
+
+
+def _standing(connection: Connection, now: datetime) -> tuple[int, int, int]:
+    row = connection.execute(
+        """
+        SELECT count(*) FILTER (WHERE raised_at < %(since)s AND shelved_until_at IS NULL),
+            count(*) FILTER (WHERE state = 'stale'),
+            count(*) FILTER (WHERE shelved_until_at IS NOT NULL)
+        FROM alarm WHERE cleared_at IS NULL AND inhibited_by IS NULL
+        """,
+        {"since": now - STANDS_FROM},
+    ).fetchone()
+    return (0, 0, 0) if row is None else (int(row[0]), int(row[1]), int(row[2]))
+
+
+def _acknowledged(
+    connection: Connection, since: datetime, until: datetime
+) -> tuple[int, float | None, float | None]:
+    """Return how many were acknowledged, and the median and ninetieth percentile of how fast."""
+    row = connection.execute(
+        """
+        SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds),
+            percentile_cont(0.9) WITHIN GROUP (ORDER BY seconds)
+        FROM (SELECT extract(epoch FROM acknowledged_at - raised_at)::float8 AS seconds FROM alarm
+            WHERE raised_at > %s AND raised_at <= %s AND acknowledged_at IS NOT NULL
+            AND inhibited_by IS NULL) x
+        """,
+        (since, until),
+    ).fetchone()
+    return (0, None, None) if row is None else (int(row[0]), row[1], row[2])
+
+
+def _frequent(connection: Connection, by_pair: _Pairs, total: int) -> list[Frequent]:
+    most = sorted(by_pair.items(), key=lambda item: (-len(item[1]), item[0]))[:_TOP]
+    names: dict[int, str] = dict(
+        connection.execute(
+            "SELECT id, name FROM device WHERE id = ANY(%s)",
+            ([device_id for (device_id, _), _ in most],),
+        ).fetchall()
+    )
+    return [
+        Frequent(
+            device_id=device_id,
+            device=names.get(device_id, str(device_id)),
+            rule_key=rule_key,
+            title_en=rule_title(rule_key)[0],
+            title_zh=rule_title(rule_key)[1],
+            alarms=len(raised),
+            share=len(raised) / total,
+            chatters=chatters(raised),
+        )
+        for (device_id, rule_key), raised in most
+    ]
