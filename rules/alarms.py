@@ -8,7 +8,7 @@ brought it about. Not here: which condition holds (engine), what a raised alarm 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum
+from enum import Enum, StrEnum
 
 STALE_AFTER = timedelta(hours=24)
 """A condition unknown for so long makes its alarm stale: visible, never counted as normal."""
@@ -30,6 +30,32 @@ class Seen(Enum):
     BETWEEN = "between"
     """In the hysteresis band: neither the condition nor its clear condition holds."""
     UNKNOWN = "unknown"
+
+
+class IsaState(StrEnum):
+    """How an alarm stands towards people, in the words of ISA-18.2 and IEC 62682."""
+
+    UNACKNOWLEDGED = "unacknowledged"
+    ACKNOWLEDGED = "acknowledged"
+    RETURNED = "returned"
+    """Over before anybody acknowledged it."""
+    NORMAL = "normal"
+    SHELVED = "shelved"
+    SUPPRESSED = "suppressed"
+    """By design: another alarm of the unit explains it."""
+
+
+def isa_state(
+    *, has_cleared: bool, is_acknowledged: bool, is_shelved: bool, is_explained: bool
+) -> IsaState:
+    """Say how an alarm stands; shelving by a person goes before suppression by design."""
+    if has_cleared:
+        return IsaState.NORMAL if is_acknowledged or is_explained else IsaState.RETURNED
+    if is_shelved:
+        return IsaState.SHELVED
+    if is_explained:
+        return IsaState.SUPPRESSED
+    return IsaState.ACKNOWLEDGED if is_acknowledged else IsaState.UNACKNOWLEDGED
 
 
 class Change(Enum):

@@ -23,6 +23,8 @@ Connection = psycopg.Connection[TupleRow]
 
 LONGEST_SHELF = timedelta(hours=24)
 """Practice after ISA-18.2: shelve for a shift to a day, with a reason, by itself back."""
+LONGEST_CRITICAL_SHELF = timedelta(hours=8)
+"""The highest priority is never put aside for longer than a shift."""
 
 CLOSING_CODES: Mapping[str, tuple[str, str]] = {
     "repaired": ("Repaired", "已修复"),
@@ -109,7 +111,7 @@ def shelve_alarm(
     actor: str,
     now: datetime,
 ) -> None:
-    """Put a standing alarm aside until an instant, at most 24 h ahead, with a reason."""
+    """Put a standing alarm aside until an instant, with a reason: a critical one for a shift."""
     alarm = _alarm(connection, alarm_id)
     if alarm["state"] == "cleared":
         raise OperationRefused("the alarm has cleared already")
@@ -117,6 +119,9 @@ def shelve_alarm(
         raise OperationRefused("shelving needs a reason")
     if until_at <= now:
         raise OperationRefused("shelve until a time that lies ahead")
+    is_critical = alarm["severity"] == "critical"
+    if is_critical and until_at > now + LONGEST_CRITICAL_SHELF:
+        raise OperationRefused("a critical alarm can be shelved for 8 hours at most, one shift")
     if until_at > now + LONGEST_SHELF:
         raise OperationRefused("an alarm can be shelved for 24 hours at most")
     connection.execute(

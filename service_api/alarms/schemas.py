@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AwareDatetime, Field
 
+from rules.alarms import IsaState
 from service_api.paging import Form, ListQuery, Strict
 
 Severity: TypeAlias = Literal["critical", "major", "minor", "warning"]
@@ -14,7 +15,10 @@ AlarmState: TypeAlias = Literal["active", "clearing", "stale", "cleared"]
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A rule that holds for a device; `reason` says which condition and by which values."""
+    """A rule that holds for a device; `reason` says which condition and by which values.
+
+    `isa_state` is how it stands towards people, in the words of ISA-18.2.
+    """
 
     id: int
     device_id: int
@@ -44,6 +48,7 @@ class Alarm:
     shelved_until_at: datetime | None
     shelved_by: str | None
     shelve_reason: str | None
+    isa_state: IsaState
 
 
 @dataclass(frozen=True, slots=True)

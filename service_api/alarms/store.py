@@ -5,6 +5,7 @@ from typing import Any, LiteralString
 
 from psycopg.rows import class_row
 
+from rules.alarms import isa_state
 from rules.catalogue import catalogue
 from service_api.alarms.schemas import Alarm, AlarmEvent, AlarmQuery
 from service_api.errors import NotFound
@@ -64,7 +65,15 @@ def rule_title(key: str) -> tuple[str, str]:
 
 def _alarm(row: tuple[Any, ...]) -> Alarm:
     title_en, title_zh = rule_title(row[11])
-    return Alarm(*(*row[:12], title_en, title_zh, *row[12:]))
+    *_, cleared_at, _changed, _reason, _incident, _ticket, inhibited_by = row[:21]
+    acknowledged_at, _by, shelved_until_at = row[21:24]
+    state = isa_state(
+        has_cleared=cleared_at is not None,
+        is_acknowledged=acknowledged_at is not None,
+        is_shelved=shelved_until_at is not None,
+        is_explained=inhibited_by is not None,
+    )
+    return Alarm(*(*row[:12], title_en, title_zh, *row[12:], state))
 
 
 def like(text: str | None) -> str | None:

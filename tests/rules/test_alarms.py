@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from rules.alarms import (
     STALE_AFTER,
     Change,
+    IsaState,
     Phase,
     RuleState,
     Seen,
     Timing,
     advance,
     inhibitor,
+    isa_state,
 )
 
 T0 = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -191,3 +193,29 @@ def test_ticks_between_readings_change_no_times(looks, timing, extra):
         story_without += steps
     assert story_with == story_without
     assert with_ticks == without
+
+
+@pytest.mark.parametrize(
+    ("cleared", "acknowledged", "shelved", "explained", "expected"),
+    [
+        (False, False, False, False, IsaState.UNACKNOWLEDGED),
+        (False, True, False, False, IsaState.ACKNOWLEDGED),
+        (False, False, True, False, IsaState.SHELVED),
+        (False, True, True, True, IsaState.SHELVED),
+        (False, False, False, True, IsaState.SUPPRESSED),
+        (False, True, False, True, IsaState.SUPPRESSED),
+        (True, False, False, False, IsaState.RETURNED),
+        (True, True, False, False, IsaState.NORMAL),
+        (True, False, False, True, IsaState.NORMAL),
+    ],
+)
+def test_how_an_alarm_stands_in_the_words_of_the_standard(
+    cleared, acknowledged, shelved, explained, expected
+):
+    told = isa_state(
+        has_cleared=cleared,
+        is_acknowledged=acknowledged,
+        is_shelved=shelved,
+        is_explained=explained,
+    )
+    assert told is expected

@@ -38,6 +38,23 @@ def test_a_shelved_alarm_needs_a_reason_and_an_end_within_a_day(doors: Doors):
     assert desk.post(f"{path}/unshelve").json()["shelved_until_at"] is None
 
 
+def test_a_critical_alarm_is_shelved_for_a_shift_at_most(doors: Doors):
+    desk = doors.api("desk")
+    critical = desk.get("/api/v1/alarms?severity=critical").json()["items"][0]["id"]
+    path = f"/api/v1/alarms/{critical}"
+
+    def shelved_for(hours: float) -> int:
+        until = (doors.now + timedelta(hours=hours)).isoformat()
+        return desk.post(f"{path}/shelve", json={"until_at": until, "reason": "known"}).status_code
+
+    assert shelved_for(8.1) == 409
+    assert shelved_for(8) == 200
+    assert desk.get(path).json()["isa_state"] == "shelved"
+    assert desk.post(f"{path}/unshelve").json()["isa_state"] == "unacknowledged"
+    assert desk.post(f"{path}/acknowledge").json()["isa_state"] == "acknowledged"
+    assert desk.post(f"{path}/unacknowledge").json()["isa_state"] == "unacknowledged"
+
+
 def test_only_a_stale_alarm_is_closed_by_hand(doors: Doors):
     desk = doors.api("desk")
     standing = f"/api/v1/alarms/{doors.fleet.alarms['worn']}/close"
