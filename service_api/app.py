@@ -39,6 +39,7 @@ from service_api.limiter import Limiter
 from service_api.maintenance import routes as maintenance
 from service_api.notifications import routes as notifications
 from service_api.operating import HttpMetrics, Measured
+from service_api.reliability import routes as reliability
 from service_api.reminders import routes as reminders
 from service_api.request import AppConfig, Wiring
 from service_api.spares import routes as spares
@@ -64,6 +65,7 @@ NOUNS = (
     maintenance,
     battery,
     reminders,
+    reliability,
     spares,
     notifications,
     coverage,

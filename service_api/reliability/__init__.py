@@ -1,0 +1,1 @@
+"""How reliable units are, by unit, model, site and customer: read from tickets and work orders."""
