@@ -23,17 +23,47 @@ def switched_off(connection: Connection) -> set[str]:
     }
 
 
-def switch_off(connection: Connection, rule_key: str, *, reason: str, now: datetime) -> None:
-    """Switch a rule off that failed live, and leave a finding; the others go on."""
-    connection.execute(
+def set_rule(
+    connection: Connection,
+    rule_key: str,
+    *,
+    enabled: bool,
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> bool:
+    """Switch a rule on or off, with a reason; every worker follows within seconds.
+
+    Returns whether that changed anything; a rule that is as wanted is left as it is.
+    """
+    changed = connection.execute(
         """
         INSERT INTO rule_override (rule_key, enabled, reason, changed_at, changed_by)
-        VALUES (%s, false, %s, %s, 'engine')
-        ON CONFLICT (rule_key) DO UPDATE SET enabled = false, reason = excluded.reason,
-            changed_at = excluded.changed_at, changed_by = excluded.changed_by
+        SELECT %(key)s, %(enabled)s, %(reason)s, %(now)s, %(actor)s
+        WHERE NOT %(enabled)s OR EXISTS (SELECT FROM rule_override WHERE rule_key = %(key)s)
+        ON CONFLICT (rule_key) DO UPDATE SET enabled = excluded.enabled,
+            reason = excluded.reason, changed_at = excluded.changed_at,
+            changed_by = excluded.changed_by
+            WHERE rule_override.enabled <> excluded.enabled
+        RETURNING rule_key
         """,
-        (rule_key, reason, now),
+        {"key": rule_key, "enabled": enabled, "reason": reason, "now": now, "actor": actor},
+    ).fetchone()
+    if changed is None:
+        return False
+    connection.execute(
+        """
+        INSERT INTO rule_event (rule_key, at, kind, actor, reason) VALUES (%s, %s, %s, %s, %s)
+        """,
+        (rule_key, now, "switched_on" if enabled else "switched_off", actor, reason),
     )
+    connection.execute("NOTIFY ridethrough, 'change'")
+    return True
+
+
+def switch_off(connection: Connection, rule_key: str, *, reason: str, now: datetime) -> None:
+    """Switch a rule off that failed live, and leave a finding; the others go on."""
+    set_rule(connection, rule_key, enabled=False, reason=reason, actor="engine", now=now)
     connection.execute(
         """
         INSERT INTO finding (at, kind, subject, detail) VALUES (%s, 'rule_failed', %s, %s)

@@ -85,6 +85,7 @@ NAVIGATION: tuple[Entry, ...] = (
     Entry("/doubts", msg("Data quality"), msg("Manage"), (*_STAFF, "integrator")),
     Entry("/customers", msg("Customers"), msg("Manage"), (*_STAFF, "integrator")),
     Entry("/contracts", msg("Contracts"), msg("Manage")),
+    Entry("/rules", msg("Rules"), msg("Manage"), (*_STAFF, "integrator")),
     Entry("/backtests", msg("Back-tests"), msg("Manage"), (*_STAFF, "integrator")),
     Entry("/traps", msg("Traps"), msg("Manage"), (*_STAFF, "integrator")),
     Entry("/users", msg("Users"), msg("Manage"), ("admin",)),

@@ -111,6 +111,7 @@ PROTECTED = (
     "incident_event",
     "incident_decision",
     "campaign",
+    "battery_swap",
     "topology_node",
     "topology_unit",
     "topology_change",
@@ -139,6 +140,7 @@ BARRIERS = (
     "visible_telemetry_1d",
     "visible_device_state",
     "visible_device_health",
+    "visible_battery_discharge",
     "visible_quarantine",
 )
 CLOSED = (
@@ -148,6 +150,9 @@ CLOSED = (
     "telemetry_1d",
     "device_state",
     "device_health",
+    "battery_day",
+    "battery_discharge",
+    "battery_test",
 )
 
 
