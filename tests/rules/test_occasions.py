@@ -159,7 +159,9 @@ def test_a_rule_that_does_not_fit_its_words_is_refused_with_the_reason(text, why
 def test_every_word_speaks_two_languages_and_is_used_or_offered_under_one_name():
     assert all(fact.en and fact.zh for fact in FACTS.values())
     used = {column for one in catalogue().values() for column in one.columns}
-    assert set(FACTS) <= used
+    # Words of battery health are offered beyond what shipped rules ask.
+    asked = {word for word, fact in FACTS.items() if fact.occasion is not Occasion.HEALTH}
+    assert asked <= used
 
 
 @pytest.mark.parametrize("word", FACTS)

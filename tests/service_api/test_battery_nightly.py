@@ -5,6 +5,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from rules.battery.facts import TestOutcome as Outcome
+from rules.occasions import FACTS, Occasion
 from service_api.battery.nightly import compute_all, last_test
 from tests.conftest import NOW
 from tests.service_world import lay_world
@@ -139,3 +140,16 @@ def test_rules_may_ask_of_the_figure_and_their_alarm_goes_when_it_does(database,
             "SELECT cleared_at FROM alarm WHERE rule_key = 'battery_worn'"
         ).fetchone()
     assert cleared_at is not None
+
+
+def test_every_word_of_battery_health_is_worked_out_each_night(pool, world):
+    compute_all(pool, NOW)
+    with pool.connection() as connection:
+        kept = {
+            column
+            for (row,) in connection.execute(
+                "SELECT values FROM device_fact WHERE occasion = 'health'"
+            )
+            for column in row
+        }
+    assert kept == {word for word, fact in FACTS.items() if fact.occasion is Occasion.HEALTH}
