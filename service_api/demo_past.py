@@ -26,7 +26,7 @@ FIRST_STEPS = timedelta(hours=4)
 """Past readings are an hour apart, so each is believed until well after the next."""
 
 
-FIGURES_DAYS_AGO = (42, 35, 28, 21, 14, 7, 1)
+FIGURES_DAYS_AGO = (28, 21, 14, 7, 1)
 TAKEN_IN_HAND_AFTER = timedelta(hours=2)
 
 

@@ -10,7 +10,7 @@ COURSE_DAYS = 730
 WIDTH, HEIGHT = 300.0, 90.0
 _LEAST = 50.0  # percent at the bottom
 _POINTS = 120
-_FEWEST = 7
+_FEWEST = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Course:
 
 
 def course_of(days: Sequence[HealthDay]) -> Course | None:
-    """Draw the known figures, given newest first; None while there is less than a week of them."""
+    """Draw the known figures, given newest first; None while there are fewer than five."""
     known = [
         (day.day, day.index_percent, day.low_percent, day.high_percent)
         for day in reversed(days)
