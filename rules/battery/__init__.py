@@ -5,7 +5,7 @@ here. The way of one battery through these modules:
 
 - `ageing`     days at a temperature → equivalent age
 - `days`       15-minute buckets → what each day tells of runtime at its loads
-- `baseline`   days → own reference curve; weeks → how far runtime has fallen since
+- `baseline`   days → own reference curve; months → how far runtime has fallen since
 - `swaps`      steps up, steps with a new firmware: where a history begins anew
 - `discharge`  an outage or long test → how long a full battery would have lasted
 - `signs`      self-tests and the unit's own flag → what is believed of them

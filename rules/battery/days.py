@@ -1,9 +1,8 @@
 """From 15-minute buckets to days: which samples of the reported runtime may be compared at all.
 
 A sample is admitted when the battery is full and has been so, nothing was discharged lately, the
-load is steady and neither very light nor near full, and the value is no placeholder. The rules and
-their numbers are those of section "load- and temperature-normalised runtime" of the documentation
-(`docs/battery.md`), which has the sources.
+load is steady and neither very light nor near full, and the value is no placeholder.
+`docs/battery.md` has the sources of the numbers.
 """
 
 import numpy as np
@@ -32,10 +31,10 @@ FEWEST_SAMPLES = 4
 """An hour a day."""
 
 
-def days_of(buckets: Buckets, *, starts_fresh: bool = False) -> Days:
-    """Reduce buckets to days of UTC; `starts_fresh` when the unit or battery began with them.
+def days_of(buckets: Buckets) -> Days:
+    """Reduce buckets to days of UTC.
 
-    What is admitted needs the day before: hand over one day more than is wanted.
+    What is admitted depends on up to `START_SECONDS` before: hand over so much more than is wanted.
     """
     start = buckets.start
     day = start // DAY_SECONDS
@@ -44,7 +43,7 @@ def days_of(buckets: Buckets, *, starts_fresh: bool = False) -> Days:
         nothing = np.empty(0)
         none = np.empty(0, dtype=np.int64)
         return Days(none, nothing, none, nothing, nothing, nothing, nothing)
-    admitted = admissible(buckets, starts_fresh=starts_fresh)
+    admitted = admissible(buckets)
     sane = (buckets.celsius >= COLDEST_CREDIBLE) & (buckets.celsius <= HOTTEST_CREDIBLE)
     celsius = _mean_by_day(np.where(sane, buckets.celsius, np.nan), first)
     nothing_sane = ~np.isfinite(celsius)
@@ -55,11 +54,11 @@ def days_of(buckets: Buckets, *, starts_fresh: bool = False) -> Days:
     return Days(numbers, celsius, np.where(count >= FEWEST_SAMPLES, count, 0), *halves)
 
 
-def admissible(buckets: Buckets, *, starts_fresh: bool) -> NDArray[np.bool_]:
+def admissible(buckets: Buckets) -> NDArray[np.bool_]:
     """Tell which buckets hold a sample of runtime that may be compared."""
     start = buckets.start
     discharged = buckets.on_battery > 0
-    gap = np.r_[starts_fresh, np.diff(start) > GAP_SECONDS]
+    gap = np.r_[False, np.diff(start) > GAP_SECONDS]
     idle = _seconds_since(discharged, start)
     rested = idle >= REST_SECONDS
     # A unit that tells no charge is full two days after it was last on battery.

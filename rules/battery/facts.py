@@ -1,6 +1,6 @@
-"""What a battery figure is made from: the unit, its days and weeks, discharges, tests, its flag.
+"""What a battery figure is made from: the unit, its days, discharges, tests, its flag.
 
-Frozen records and NumPy arrays, no behavior. Days are the site's local dates; instants aware UTC.
+Frozen records and NumPy arrays, no behavior. Days are those of UTC; instants aware UTC.
 """
 
 from dataclasses import dataclass

@@ -12,11 +12,6 @@ LASTS = {Advice.PLAN: timedelta(days=14), Advice.REPLACE: timedelta(days=1)}
 PRIORITY = {Advice.PLAN: 4, Advice.REPLACE: 3}
 
 
-def is_actionable(advice: Advice) -> bool:
-    """Tell whether an advice asks for a ticket once it lasts."""
-    return advice in LASTS
-
-
 def stands_since(
     advice: Advice, before: Advice | None, before_since: date | None, day: date
 ) -> date:
@@ -28,7 +23,7 @@ def stands_since(
 
 def opens_ticket(advice: Advice, since: date, day: date) -> bool:
     """Tell whether an advice has stood long enough."""
-    return is_actionable(advice) and day - since >= LASTS[advice]
+    return advice in LASTS and day - since >= LASTS[advice]
 
 
 _RANK = {advice: rank for rank, advice in enumerate(Advice)}

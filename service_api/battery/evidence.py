@@ -30,6 +30,8 @@ Rows = NDArray[np.void]
 
 AGAIN_DAYS = 2
 """So many of the last full days are reckoned anew each night: readings may have come late."""
+BEFORE_DAYS = 3
+"""Days that only serve the judgement of those behind them: `rules.battery.days.START_SECONDS`."""
 FLAG_DAYS = 9
 """How far back the unit's flag is looked for: one that was gone for 7 days is over."""
 
@@ -108,26 +110,29 @@ def take_in(connection: Connection, device_ids: Sequence[int], now: datetime) ->
     """
     last: dict[int, date] = dict(
         connection.execute(
-            "SELECT device_id, max(day) FROM battery_day WHERE device_id = ANY(%s) GROUP BY 1",
+            """
+            SELECT u.id, b.day FROM unnest(%s::bigint[]) AS u (id) CROSS JOIN LATERAL (
+                SELECT day FROM battery_day WHERE device_id = u.id ORDER BY day DESC LIMIT 1) b
+            """,
             (list(device_ids),),
         ).fetchall()
     )
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     earliest = today - timedelta(days=_KEPT_DAYS)
-    again = today - timedelta(days=AGAIN_DAYS + 1)
+    again = today - timedelta(days=AGAIN_DAYS)
     new = [device_id for device_id in device_ids if device_id not in last]
     _take_temperatures(connection, new, today)
     for one in new:
-        _take_buckets(connection, [one], earliest, today, is_new=True)
+        _take_buckets(connection, [one], earliest, today)
     current = []
     for device_id, day in sorted(last.items()):
-        since = datetime.combine(day, time(), tzinfo=UTC) - timedelta(days=1)
+        since = datetime.combine(day, time(), tzinfo=UTC)
         if since < again:  # nights were missed, or the unit was silent
-            _take_buckets(connection, [device_id], max(since, earliest), today, is_new=False)
+            _take_buckets(connection, [device_id], max(since, earliest), today)
         else:
             current.append(device_id)
     if current:
-        _take_buckets(connection, current, again, today, is_new=False)
+        _take_buckets(connection, current, again, today)
 
 
 _KEPT_DAYS = 366
@@ -150,18 +155,14 @@ def _take_temperatures(connection: Connection, device_ids: Sequence[int], today:
 
 
 def _take_buckets(
-    connection: Connection,
-    device_ids: Sequence[int],
-    first: datetime,
-    last: datetime,
-    *,
-    is_new: bool,
+    connection: Connection, device_ids: Sequence[int], first: datetime, last: datetime
 ) -> None:
+    """Reckon the days from `first` on, and the times on battery that ended in them."""
     days: list[tuple[Any, ...]] = []
     discharges: list[tuple[Any, ...]] = []
-    # The first day only serves the judgement of the others, unless nothing came before it.
-    begin = int(first.timestamp()) // DAY_SECONDS + (0 if is_new else 1)
-    for device_id, buckets in buckets_of(connection, device_ids, first, last).items():
+    begin = int(first.timestamp()) // DAY_SECONDS
+    before = first - timedelta(days=BEFORE_DAYS)
+    for device_id, buckets in buckets_of(connection, device_ids, before, last).items():
         told = days_of(buckets)
         days += [
             (
@@ -189,6 +190,7 @@ def _take_buckets(
                 one.reached_end,
             )
             for one in discharges_of(buckets)
+            if one.ended_at >= first
         ]
     if days:
         connection.execute(
@@ -277,25 +279,27 @@ def tests_kept(
     """Add what units say of their last self-test, and return all that is known of each.
 
     A unit repeats its last result for ever. One without a date is new only when another result
-    came before it.
+    came before it; a first pass without a date may be as old as the unit and says nothing.
     """
     found: dict[int, list[TestResult]] = {}
-    dated: dict[int, bool] = {}
-    for device_id, ended_at, outcome, is_dated in connection.execute(
+    for device_id, ended_at, outcome in connection.execute(
         """
-        SELECT device_id, ended_at, outcome, is_dated FROM battery_test
+        SELECT device_id, ended_at, outcome FROM battery_test
         WHERE device_id = ANY(%s) ORDER BY device_id, ended_at
         """,
         (list(device_ids),),
     ):
         found.setdefault(device_id, []).append(TestResult(TestOutcome(outcome), ended_at))
-        dated[device_id] = is_dated
     new = []
     for device_id, one in told.items():
         known = found.setdefault(device_id, [])
-        is_known = any(test.ended_at == one.result.ended_at for test in known)
-        repeats = bool(known) and not one.is_dated and known[-1].outcome is one.result.outcome
-        if not is_known and not repeats:
+        if one.is_dated:
+            is_new = all(test.ended_at != one.result.ended_at for test in known)
+        elif known:
+            is_new = known[-1].outcome is not one.result.outcome
+        else:
+            is_new = one.result.outcome is TestOutcome.FAILED
+        if is_new:
             known.append(one.result)
             new.append((device_id, one.result.ended_at, one.result.outcome.value, one.is_dated))
     with connection.cursor() as cursor:

@@ -50,6 +50,8 @@ Connection = psycopg.Connection[TupleRow]
 
 BATCH = 200
 FAILURE_MODE = "battery_end_of_life"
+ADVICE_OUTLIVES = timedelta(days=7)
+"""So many days without a figure do not break what was advised."""
 TEST_INTERVAL_DAYS = 35.0
 """The longest usual interval of self-tests; overdue is twice that."""
 
@@ -93,8 +95,6 @@ class _Unit:
     test_result: str | None
     test_date: str | None
     observed_at: datetime | None
-    advice: str | None
-    advice_since: date | None
     has_ticket: bool
 
 
@@ -104,7 +104,7 @@ def compute_all(pool: ConnectionPool, now: datetime) -> str:
     done, opened, after = 0, 0, 0
     while True:
         with pool.connection() as connection, connection.transaction():
-            units = _units(connection, after, now)
+            units = _units(connection, after)
             opened += _compute(connection, engine, units, now)
         if not units:
             break
@@ -115,7 +115,7 @@ def compute_all(pool: ConnectionPool, now: datetime) -> str:
     return f"{done} units, {opened} tickets"
 
 
-def _units(connection: Connection, after: int, now: datetime) -> list[_Unit]:
+def _units(connection: Connection, after: int) -> list[_Unit]:
     with connection.cursor(row_factory=class_row(_Unit)) as cursor:
         return cursor.execute(
             """
@@ -126,26 +126,50 @@ def _units(connection: Connection, after: int, now: datetime) -> list[_Unit]:
                 d.battery_chemistry, d.battery_life_years,
                 x.status_replace_battery AS replace_flag, x.ups_test_result AS test_result,
                 coalesce(x.extra ->> 'ups.test.date', d.identity ->> 'ups.test.date') AS test_date,
-                x.observed_at, h.advice, h.advice_since,
+                x.observed_at,
                 EXISTS (SELECT FROM ticket t WHERE t.device_id = d.id AND t.closed_at IS NULL
                     AND t.failure_mode = %(mode)s) AS has_ticket
             FROM device d
             JOIN site s ON s.id = d.site_id
             JOIN device_state x ON x.device_id = d.id
-            LEFT JOIN LATERAL (
-                SELECT advice, advice_since FROM device_health
-                WHERE device_id = d.id AND day < %(today)s AND day >= %(lately)s
-                ORDER BY day DESC LIMIT 1) h ON true
             WHERE d.enabled AND d.id > %(after)s ORDER BY d.id LIMIT %(most)s
             """,
-            {
-                "mode": FAILURE_MODE,
-                "after": after,
-                "most": BATCH,
-                "today": now.date(),
-                "lately": now.date() - timedelta(days=7),
-            },
+            {"mode": FAILURE_MODE, "after": after, "most": BATCH},
         ).fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class _Advised:
+    """What was advised on a day of the site, and since when."""
+
+    day: date
+    advice: Advice
+    since: date
+
+
+def _advised(
+    connection: Connection, device_ids: Sequence[int], now: datetime
+) -> dict[int, list[_Advised]]:
+    """Return the advice of the last nights, newest first; nights may have been missed."""
+    found: dict[int, list[_Advised]] = {}
+    for device_id, day, advice, since in connection.execute(
+        """
+        SELECT device_id, day, advice, advice_since FROM device_health
+        WHERE device_id = ANY(%s) AND day >= %s AND advice_since IS NOT NULL
+        ORDER BY device_id, day DESC
+        """,
+        (list(device_ids), now.date() - ADVICE_OUTLIVES),
+    ):
+        found.setdefault(device_id, []).append(_Advised(day, Advice(advice), since))
+    return found
+
+
+def _told(unit: _Unit) -> Told | None:
+    """Return what a unit says of its last self-test, a pass without a date included."""
+    told = last_test(unit.test_result, unit.test_date, unit.observed_at)
+    if told is None and unit.test_result == "passed" and unit.observed_at is not None:
+        return Told(TestResult(TestOutcome.PASSED, unit.observed_at), is_dated=False)
+    return told
 
 
 def last_test(result: str | None, told_on: str | None, observed_at: datetime | None) -> Told | None:
@@ -186,15 +210,12 @@ def _compute(connection: Connection, engine: Engine, units: Sequence[_Unit], now
     take_in(connection, ids, now)
     days = days_kept(connection, ids, now.date())
     discharges = discharges_kept(connection, ids)
-    told = {
-        unit.id: test
-        for unit in units
-        if (test := last_test(unit.test_result, unit.test_date, unit.observed_at)) is not None
-    }
+    told = {unit.id: test for unit in units if (test := _told(unit)) is not None}
     tests = tests_kept(connection, told, ids)
     flags = flags_lately(connection, ids, now)
     firmware = _changes(connection, ids, "firmware")
     serials = _changes(connection, ids, "serial")
+    advised = _advised(connection, ids, now)
     rows = []
     words: dict[int, dict[str, Value | None]] = {}
     due: list[tuple[_Unit, BatteryFigure]] = []
@@ -209,9 +230,11 @@ def _compute(connection: Connection, engine: Engine, units: Sequence[_Unit], now
             test_interval_days=TEST_INTERVAL_DAYS if tests.get(unit.id) else None,
         )
         figure = judge_battery(history, now)
-        before = None if unit.advice is None else Advice(unit.advice)
         day = local_day(now, unit.time_zone)
-        since = stands_since(figure.advice, before, unit.advice_since, day)
+        before = next((one for one in advised.get(unit.id, ()) if one.day < day), None)
+        since = (
+            day if before is None else stands_since(figure.advice, before.advice, before.since, day)
+        )
         rows.append(_row(unit.id, day, since, figure))
         words[unit.id] = _words(figure)
         if not unit.has_ticket and opens_ticket(figure.advice, since, day):

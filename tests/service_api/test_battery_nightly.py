@@ -153,3 +153,82 @@ def test_every_word_of_battery_health_is_worked_out_each_night(pool, world):
             for column in row
         }
     assert kept == {word for word, fact in FACTS.items() if fact.occasion is Occasion.HEALTH}
+
+
+EVENING = NOW.replace(hour=18)
+"""When the job runs; at the site in Shanghai the next day has begun."""
+
+
+def test_nights_follow_each_other_by_the_days_of_the_site(database, pool, world):
+    flag(database)
+    assert compute_all(pool, EVENING) == "1 units, 0 tickets"
+    assert [row[0] for row in health(pool)] == [date(2026, 3, 3)]
+    assert compute_all(pool, EVENING + timedelta(days=1)) == "1 units, 1 tickets"
+
+
+def say(database, **told: str) -> None:
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute("SELECT set_config('ridethrough.scope', 'all', true)")
+        for column, value in told.items():
+            connection.execute(f"UPDATE device_state SET {column} = %s", (value,))
+
+
+def failures(pool) -> list[str]:
+    with pool.connection() as connection:
+        return [
+            line
+            for (evidence,) in connection.execute("SELECT evidence FROM device_health ORDER BY day")
+            for line in evidence
+            if line.startswith("failed_tests=")
+        ]
+
+
+def test_a_result_without_a_date_counts_once_and_a_later_pass_takes_a_failure_back(
+    database, pool, world
+):
+    """Many cards repeat their last result for ever and never say when the test was."""
+    for night, result in enumerate(["passed", "failed", "failed", "passed", "failed"]):
+        say(
+            database,
+            ups_test_result=result,
+            observed_at=NOW + timedelta(days=night),
+        )
+        compute_all(pool, NOW + timedelta(days=night))
+
+    assert failures(pool) == [f"failed_tests={count}" for count in (0, 1, 1, 0, 1)]
+
+
+def test_three_days_after_a_gap_say_nothing_of_runtime_night_after_night(database, pool, world):
+    """As a unit that starts, a card that comes back may show a placeholder first."""
+    back = NOW.replace(hour=0) - timedelta(days=10)
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute("SELECT set_config('ridethrough.scope', 'all', true)")
+        for day in range(-20, 1):
+            at = NOW.replace(hour=0) + timedelta(days=day)
+            connection.execute("SELECT ensure_partition('telemetry_15m', %s)", (at,))
+        connection.execute(
+            "INSERT INTO telemetry_15m (device_id, bucket, n, ups_load_avg, ups_load_min,"
+            " ups_load_max, battery_runtime_avg, battery_charge_min, status_on_battery_seconds)"
+            " SELECT %s, bucket, 30, 40, 39, 41, 1200, 100, 0"
+            " FROM generate_series(%s, %s, interval '15 min') AS bucket"
+            " WHERE NOT bucket BETWEEN %s AND %s",
+            (
+                world.device,
+                NOW.replace(hour=0) - timedelta(days=18),
+                NOW.replace(hour=0),
+                back - timedelta(hours=12),
+                back - timedelta(minutes=15),
+            ),
+        )
+    for days_ago in range(14, -1, -1):
+        compute_all(pool, NOW - timedelta(days=days_ago))
+
+    with pool.connection() as connection:
+        silent = [
+            (day - back.date()).days
+            for (day,) in connection.execute(
+                "SELECT day FROM battery_day WHERE samples = 0 AND day >= %s ORDER BY day",
+                (back.date() - timedelta(days=5),),
+            )
+        ]
+    assert silent == [0, 1, 2]
