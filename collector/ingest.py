@@ -33,6 +33,7 @@ from rules.facts import Reading
 from rules.incident_store import join_incidents
 from rules.live import LiveRules
 from rules.store import record, remembered_states
+from rules.suppression_store import keep_quiet
 from rules.switched_off import switch_off
 from rules.ticket_store import ticket_alarms
 from rules.window_store import Newest
@@ -284,6 +285,7 @@ class Ingest:
         )
         judged = engine.judge_readings(facts, parts.newer, remembered.states, pasts)
         ready = record(connection, judged, remembered, engine.rules, now)
+        ready = keep_quiet(connection, ready, engine.rules, now)
         ready = join_incidents(connection, ready, engine.rules, now)
         ticket_alarms(connection, ready, engine.rules, now)
         for rule_key, reason in judged.failed.items():

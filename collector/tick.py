@@ -23,6 +23,7 @@ from rules.operations import end_shelving
 from rules.regroup import regroup
 from rules.store import record, remembered_states, tell
 from rules.storm_store import storm_tickets
+from rules.suppression_store import keep_quiet, reconsider
 from rules.switched_off import put_aside, switch_off
 from rules.ticket_store import settle, ticket_alarms
 from rules.window_store import Newest
@@ -52,6 +53,11 @@ def tick(connections: ConnectionPool, rules: LiveRules, *, now: datetime) -> int
             break
         last_id = due[-1]  # each device once a tick, whatever becomes of it
         judged += _judge(connections, engine, rules, due, now)
+    with connections.connection() as connection:
+        speaking = reconsider(connection, now=now)
+        speaking = [alarm for alarm in speaking if alarm.rule_key in engine.rules]
+        speaking = join_incidents(connection, speaking, engine.rules, now)
+        ticket_alarms(connection, speaking, engine.rules, now)
     with connections.connection() as connection:
         regroup(connection, engine.rules, now=now)
     with connections.connection() as connection:
@@ -154,6 +160,7 @@ def _judge_now(
     remembered = remembered_states(connection, locked)
     judged = engine.judge_time(facts, silence, remembered.states, now, lags, pasts)
     ready = record(connection, judged, remembered, engine.rules, now)
+    ready = keep_quiet(connection, ready, engine.rules, now)
     ready = join_incidents(connection, ready, engine.rules, now)
     ticket_alarms(connection, ready, engine.rules, now)
     for rule_key, reason in judged.failed.items():

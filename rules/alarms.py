@@ -40,21 +40,36 @@ class IsaState(StrEnum):
     RETURNED = "returned"
     """Over before anybody acknowledged it."""
     NORMAL = "normal"
+    LATCHED = "latched"
+    """Over, and standing on until a person resets it."""
     SHELVED = "shelved"
     SUPPRESSED = "suppressed"
-    """By design: another alarm of the unit explains it."""
+    """By design: another alarm explains it, work is going on, or it chatters."""
+    OUT_OF_SERVICE = "out_of_service"
 
 
 def isa_state(
-    *, has_cleared: bool, is_acknowledged: bool, is_shelved: bool, is_explained: bool
+    *,
+    state: str,
+    is_acknowledged: bool,
+    is_shelved: bool,
+    is_quiet: bool,
+    is_out_of_service: bool,
 ) -> IsaState:
-    """Say how an alarm stands; shelving by a person goes before suppression by design."""
-    if has_cleared:
-        return IsaState.NORMAL if is_acknowledged or is_explained else IsaState.RETURNED
+    """Say how an alarm stands; what a person decided goes before suppression by design.
+
+    `state` is the alarm's own: active, clearing, stale, latched or cleared.
+    """
+    if state == "cleared":
+        return IsaState.NORMAL if is_acknowledged or is_quiet else IsaState.RETURNED
+    if is_out_of_service:
+        return IsaState.OUT_OF_SERVICE
     if is_shelved:
         return IsaState.SHELVED
-    if is_explained:
+    if is_quiet:
         return IsaState.SUPPRESSED
+    if state == "latched":
+        return IsaState.LATCHED
     return IsaState.ACKNOWLEDGED if is_acknowledged else IsaState.UNACKNOWLEDGED
 
 

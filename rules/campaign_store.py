@@ -44,7 +44,7 @@ def find_campaigns(connection: Connection, rules: Mapping[str, Rule], *, now: da
                 count(DISTINCT d.id) AS units, count(DISTINCT a.customer_id) AS customers
             FROM alarm a JOIN device d ON d.id = a.device_id
             WHERE a.raised_at BETWEEN %(since)s AND %(now)s AND a.rule_key = ANY(%(own)s)
-            AND a.inhibited_by IS NULL
+            AND NOT a.is_quiet
             AND d.manufacturer IS NOT NULL AND d.model IS NOT NULL AND d.firmware IS NOT NULL
             GROUP BY 1, 2, 3, 4
             HAVING count(DISTINCT d.id) >= %(units)s

@@ -435,7 +435,7 @@ def _reopen(connection: Connection, one: _Incident, alarm_ids: Sequence[int]) ->
             connection.execute(
                 """
                 UPDATE incident SET merged_into_id = NULL, closed_at = CASE WHEN EXISTS (
-                    SELECT FROM alarm WHERE id = ANY(%s) AND cleared_at IS NULL)
+                    SELECT FROM alarm WHERE id = ANY(%s) AND over_at IS NULL)
                     THEN NULL ELSE closed_at END
                 WHERE id = %s
                 """,

@@ -383,7 +383,7 @@ def close_finished(connection: Connection, *, now: datetime) -> int:
         SELECT i.id, i.site_id IS NULL FROM incident i
         WHERE i.closed_at IS NULL AND CASE
             WHEN i.site_id IS NOT NULL THEN NOT EXISTS (
-                SELECT FROM alarm a WHERE a.incident_id = i.id AND a.cleared_at IS NULL)
+                SELECT FROM alarm a WHERE a.incident_id = i.id AND a.over_at IS NULL)
             ELSE EXISTS (SELECT FROM incident_member m WHERE m.incident_id = i.id)
                 AND NOT EXISTS (
                     SELECT FROM incident c WHERE c.parent_id = i.id AND c.closed_at IS NULL) END
@@ -393,7 +393,7 @@ def close_finished(connection: Connection, *, now: datetime) -> int:
         row = connection.execute(
             """
             UPDATE incident SET closed_at = (
-                SELECT coalesce(max(cleared_at), %(now)s) FROM alarm WHERE incident_id = ANY(ARRAY(
+                SELECT coalesce(max(over_at), %(now)s) FROM alarm WHERE incident_id = ANY(ARRAY(
                     SELECT c.id FROM incident c WHERE c.id = incident.id
                     OR c.parent_id = incident.id))),
                 merged_into_id = (
@@ -403,7 +403,7 @@ def close_finished(connection: Connection, *, now: datetime) -> int:
                     AND NOT EXISTS (SELECT FROM alarm a WHERE a.incident_id = incident.id)
                     ORDER BY there.id DESC LIMIT 1)
             WHERE id = %(id)s AND NOT EXISTS (
-                SELECT FROM alarm WHERE incident_id = incident.id AND cleared_at IS NULL)
+                SELECT FROM alarm WHERE incident_id = incident.id AND over_at IS NULL)
             AND NOT EXISTS (
                 SELECT FROM incident c WHERE c.parent_id = incident.id AND c.closed_at IS NULL)
             RETURNING customer_id, closed_at, merged_into_id

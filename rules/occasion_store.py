@@ -25,6 +25,7 @@ from rules.incident_store import join_incidents
 from rules.occasions import BELIEVED_FOR, FACTS, Occasion, Subject
 from rules.reminder_store import judge_subjects
 from rules.store import record, remembered_states
+from rules.suppression_store import keep_quiet
 from rules.switched_off import switch_off
 from rules.ticket_store import ticket_alarms
 
@@ -59,6 +60,7 @@ def judge_devices(
     alarms = engine.part(Subject.DEVICE, reminders=False)
     judged = alarms.judge_facts(full, remembered.states, now)
     ready = record(connection, judged, remembered, engine.rules, now)
+    ready = keep_quiet(connection, ready, engine.rules, now)
     ready = join_incidents(connection, ready, engine.rules, now)
     ticket_alarms(connection, ready, engine.rules, now)
     for rule_key, reason in judged.failed.items():

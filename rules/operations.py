@@ -188,6 +188,24 @@ def close_stale_alarm(
     tell(connection, [("alarm.cleared", alarm["customer_id"], alarm_id, now)])
 
 
+def reset_alarm(connection: Connection, alarm_id: int, *, actor: str, now: datetime) -> None:
+    """Let a latched alarm go, whose condition is over: a person has looked into it."""
+    alarm = _alarm(connection, alarm_id)
+    if alarm["state"] != "latched":
+        raise OperationRefused("only an alarm that is over and latched can be reset")
+    _reset(connection, alarm_id, alarm["customer_id"], actor, now)
+
+
+def _reset(
+    connection: Connection, alarm_id: int, customer_id: int, actor: str, now: datetime
+) -> None:
+    connection.execute(
+        "UPDATE alarm SET state = 'cleared', cleared_at = changed_at WHERE id = %s", (alarm_id,)
+    )
+    _alarm_event(connection, alarm_id, "reset", actor, now)
+    tell(connection, [("alarm.cleared", customer_id, alarm_id, now)])
+
+
 def _ticket(connection: Connection, ticket_id: int) -> DictRow:
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
@@ -381,13 +399,16 @@ def close_ticket(
     actor: str,
     now: datetime,
 ) -> None:
-    """Close a ticket with its code; refused while an alarm behind it still stands."""
+    """Close a ticket with its code; refused while an alarm behind it still stands.
+
+    Alarms that are over and latched are reset: whoever closes has looked into them.
+    """
     ticket = _open_ticket_row(connection, ticket_id)
     code = _closing_code(closing_code)
     row = connection.execute(
         """
         SELECT count(*) FROM ticket_alarm x JOIN alarm a ON a.id = x.alarm_id
-        WHERE x.ticket_id = %s AND a.cleared_at IS NULL AND a.state <> 'stale'
+        WHERE x.ticket_id = %s AND a.over_at IS NULL AND a.state <> 'stale'
         """,
         (ticket_id,),
     ).fetchone()
@@ -396,6 +417,14 @@ def close_ticket(
             "an alarm behind this ticket still stands: it closes when the unit agrees, "
             "or as false alarm, duplicate or withdrawn"
         )
+    for alarm_id, customer_id in connection.execute(
+        """
+        SELECT a.id, a.customer_id FROM ticket_alarm x JOIN alarm a ON a.id = x.alarm_id
+        WHERE x.ticket_id = %s AND a.state = 'latched' ORDER BY a.id FOR UPDATE OF a
+        """,
+        (ticket_id,),
+    ).fetchall():
+        _reset(connection, alarm_id, customer_id, actor, now)
     connection.execute(
         """
         UPDATE ticket SET state = 'closed', closed_at = %s, closing_code = %s,

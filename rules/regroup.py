@@ -98,7 +98,7 @@ def move_alarms(
             """
             SELECT a.id, a.device_id, a.rule_key, a.raised_at, a.reason, a.incident_id
             FROM alarm a
-            WHERE a.cleared_at IS NULL AND a.inhibited_by IS NULL AND a.rule_key = ANY(%(movable)s)
+            WHERE a.over_at IS NULL AND NOT a.is_quiet AND a.rule_key = ANY(%(movable)s)
             AND CASE WHEN %(site)s::bigint IS NULL THEN a.raised_at > %(since)s
                 ELSE a.site_id = %(site)s END
             AND NOT EXISTS (SELECT FROM incident_member m WHERE m.alarm_id = a.id

@@ -145,6 +145,15 @@ class _Move:
     def key(self) -> Key:
         return self.judgement.device_id, self.judgement.rule.key
 
+    @property
+    def latches(self) -> bool:
+        """The condition is over, and the alarm stands on until a person resets it."""
+        return self.step.change is Change.CLEARED and self.judgement.rule.latches
+
+    @property
+    def clears(self) -> bool:
+        return self.step.change is Change.CLEARED and not self.latches
+
 
 def _waves(changes: Iterable[Judgement]) -> list[list[_Move]]:
     """Group steps so that each group holds at most one of a pair, in order."""
@@ -235,9 +244,9 @@ def _step_alarms(
             """,
             [
                 (
-                    _STATE_AFTER[move.step.change],
+                    "latched" if move.latches else _STATE_AFTER[move.step.change],
                     move.step.at,
-                    move.step.at if move.step.change is Change.CLEARED else None,
+                    move.step.at if move.clears else None,
                     alarm_ids[move.key],
                 )
                 for move in moves
@@ -245,7 +254,15 @@ def _step_alarms(
         )
     _log(
         connection,
-        [(alarm_ids[m.key], m.step.at, _EVENT[m.step.change], m.judgement.rule.key) for m in moves],
+        [
+            (
+                alarm_ids[move.key],
+                move.step.at,
+                "latched" if move.latches else _EVENT[move.step.change],
+                move.judgement.rule.key,
+            )
+            for move in moves
+        ],
     )
     tell(
         connection,
@@ -257,7 +274,7 @@ def _step_alarms(
                 now,
             )
             for m in moves
-            if m.step.change is Change.CLEARED
+            if m.clears
         ],
     )
 

@@ -110,7 +110,7 @@ def _open(
         alarms = cursor.execute(
             """
             SELECT id, device_id, rule_key, raised_at, reason, incident_id FROM alarm
-            WHERE id = ANY(%s) AND cleared_at IS NULL ORDER BY id FOR UPDATE SKIP LOCKED
+            WHERE id = ANY(%s) AND over_at IS NULL ORDER BY id FOR UPDATE SKIP LOCKED
             """,
             (list(wanted),),
         ).fetchall()
@@ -159,7 +159,7 @@ def _standing(connection: Connection, rules: Mapping[str, Rule]) -> list[_Row]:
             WITH failing AS MATERIALIZED (
                 SELECT i.id, coalesce(i.restore_expected_at, p.restore_expected_at)
                     AS restore_expected_at,
-                    (SELECT CASE WHEN max(b.cleared_at) > max(b.raised_at) THEN max(b.cleared_at)
+                    (SELECT CASE WHEN max(b.over_at) > max(b.raised_at) THEN max(b.over_at)
                         END FROM alarm b WHERE b.incident_id = i.id AND b.rule_key = ANY(%(power)s))
                     AS back_at
                 FROM incident i LEFT JOIN incident p ON p.id = i.parent_id
@@ -169,7 +169,7 @@ def _standing(connection: Connection, rules: Mapping[str, Rule]) -> list[_Row]:
                 s.battery_runtime, s.battery_charge, s.battery_voltage,
                 m.anchor_at, m.anchor_charge, m.anchor_voltage
             FROM failing f
-            JOIN alarm a ON a.incident_id = f.id AND a.cleared_at IS NULL
+            JOIN alarm a ON a.incident_id = f.id AND a.over_at IS NULL
             JOIN incident_member m ON m.alarm_id = a.id AND m.until_at IS NULL
             LEFT JOIN device_state s ON s.device_id = a.device_id
             WHERE a.rule_key = ANY(%(keys)s)

@@ -310,18 +310,18 @@ def settle(connection: Connection, *, now: datetime) -> int:
         AND EXISTS (SELECT FROM ticket_alarm x WHERE x.ticket_id = t.id)
         AND NOT EXISTS (
             SELECT FROM ticket_alarm x JOIN alarm a ON a.id = x.alarm_id
-            WHERE x.ticket_id = t.id AND a.cleared_at IS NULL)
+            WHERE x.ticket_id = t.id AND a.over_at IS NULL)
         ORDER BY t.incident_id, t.device_id, t.failure_mode FOR UPDATE OF t SKIP LOCKED
         """
     ).fetchall():
         row = connection.execute(
             """
             UPDATE ticket SET condition_cleared_at = (
-                SELECT max(a.cleared_at) FROM ticket_alarm x JOIN alarm a ON a.id = x.alarm_id
+                SELECT max(a.over_at) FROM ticket_alarm x JOIN alarm a ON a.id = x.alarm_id
                 WHERE x.ticket_id = ticket.id)
             WHERE id = %s AND NOT EXISTS (
                 SELECT FROM ticket_alarm x JOIN alarm a ON a.id = x.alarm_id
-                WHERE x.ticket_id = ticket.id AND a.cleared_at IS NULL)
+                WHERE x.ticket_id = ticket.id AND a.over_at IS NULL)
             RETURNING customer_id, condition_cleared_at
             """,
             (ticket_id,),

@@ -88,6 +88,7 @@ class Rule:
     `follows` names causes whose incident takes its alarms in, where one stands at the site.
     `inhibited_by` lists rules whose alarm on the same device explains this one.
     `matures_unseen`: a hold time that began goes on while the device is silent.
+    `latches`: its alarm stands on when the condition is over, until a person resets it.
     `reminder`: it raises no alarm but reminds its owner; only of what is worked out on an occasion.
     """
 
@@ -106,6 +107,7 @@ class Rule:
     matures_unseen: bool
     ticket: TicketWork | None
     reminder: ReminderWork | None = None
+    latches: bool = False
 
     @property
     def columns(self) -> frozenset[str]:
@@ -151,6 +153,7 @@ class _RuleText(_Strict):
     follows: list[str] = []
     inhibited_by: list[str] = []
     matures_unseen: bool = False
+    latches: bool = False
     ticket: _TicketText | None = None
     reminder: _ReminderText | None = None
 
@@ -195,6 +198,13 @@ def _fits(rule: Rule) -> Rule:
                 "needs a reminder with its owner"
             )
         return rule
+    return _reminds(rule, work)
+
+
+def _reminds(rule: Rule, work: ReminderWork) -> Rule:
+    """Return a rule that reminds, whose parts fit its reminder; raise `RuleInvalid`."""
+    if rule.latches:
+        raise RuleInvalid(f"rule {rule.key}, latches: a rule with a reminder has no alarm to latch")
     if rule.ticket is not None:
         raise RuleInvalid(f"rule {rule.key}, ticket: a rule with a reminder opens no tickets")
     if rule.columns.isdisjoint(FACTS):
@@ -246,6 +256,7 @@ def _rule(key: str, text: _RuleText) -> Rule:
             action_zh=ticket.action.zh,
         ),
         reminder=_reminder(text.reminder),
+        latches=text.latches,
     )
     return _fits(rule)
 

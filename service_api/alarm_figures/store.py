@@ -72,7 +72,7 @@ def _raised(
     for at, device_id, rule_key, severity in connection.execute(
         """
         SELECT raised_at, device_id, rule_key, severity FROM alarm
-        WHERE raised_at > %s AND raised_at <= %s AND inhibited_by IS NULL ORDER BY raised_at
+        WHERE raised_at > %s AND raised_at <= %s AND NOT is_quiet ORDER BY raised_at
         """,
         (since, until),
     ):
@@ -88,7 +88,7 @@ def _standing(connection: Connection, now: datetime) -> tuple[int, int, int]:
         SELECT count(*) FILTER (WHERE raised_at < %(since)s AND shelved_until_at IS NULL),
             count(*) FILTER (WHERE state = 'stale'),
             count(*) FILTER (WHERE shelved_until_at IS NOT NULL)
-        FROM alarm WHERE cleared_at IS NULL AND inhibited_by IS NULL
+        FROM alarm WHERE cleared_at IS NULL AND NOT is_quiet
         """,
         {"since": now - STANDS_FROM},
     ).fetchone()
@@ -105,7 +105,7 @@ def _acknowledged(
             percentile_cont(0.9) WITHIN GROUP (ORDER BY seconds)
         FROM (SELECT extract(epoch FROM acknowledged_at - raised_at)::float8 AS seconds FROM alarm
             WHERE raised_at > %s AND raised_at <= %s AND acknowledged_at IS NOT NULL
-            AND inhibited_by IS NULL) x
+            AND NOT is_quiet) x
         """,
         (since, until),
     ).fetchone()

@@ -97,6 +97,13 @@ def close_alarm(
     return store.alarm(connection, alarm_id)
 
 
+@api.post("/{alarm_id}/reset")
+def reset_alarm(user: Staff, connection: Transaction, now: Now, alarm_id: int) -> Alarm:
+    """Let a latched alarm go, whose condition is over."""
+    operations.reset_alarm(connection, alarm_id, actor=user.name, now=now)
+    return store.alarm(connection, alarm_id)
+
+
 @pages.get("")
 def show_alarms(
     request: Request,
@@ -105,7 +112,9 @@ def show_alarms(
     now: Now,
     query: Annotated[AlarmQuery, Query()],
 ) -> Response:
-    """Show the alarms; asked by the page itself, only its live part."""
+    """Show the alarms that speak, unless asked otherwise; to the page itself, its live part."""
+    if query.state == "standing" and query.quiet is None:
+        query = query.model_copy(update={"quiet": False})
     return render(
         request,
         "alarms/live.html" if is_fragment(request) else "alarms/list.html",
@@ -203,6 +212,23 @@ def unacknowledge_on_page(
         lambda tx, each: operations.unacknowledge_alarm(tx, each, actor=user.name, now=now),
     )
     return done(request, form.next, msg("Acknowledgement taken back: %(n)s"), n=n)
+
+
+@pages.post("/reset")
+def reset_on_page(
+    request: Request,
+    user: Staff,
+    connection: Transaction,
+    now: Now,
+    form: Annotated[SelectionForm, FormBody()],
+) -> Response:
+    """Let the ticked alarms that are latched go."""
+    n = _each(
+        connection,
+        form.ids,
+        lambda tx, each: operations.reset_alarm(tx, each, actor=user.name, now=now),
+    )
+    return done(request, form.next, msg("Reset: %(n)s"), n=n)
 
 
 @pages.post("/unshelve")

@@ -7,17 +7,20 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AwareDatetime, Field
 
 from rules.alarms import IsaState
+from rules.suppression import SuppressionKind
 from service_api.paging import Form, ListQuery, Strict
 
 Severity: TypeAlias = Literal["critical", "major", "minor", "warning"]
-AlarmState: TypeAlias = Literal["active", "clearing", "stale", "cleared"]
+AlarmState: TypeAlias = Literal["active", "clearing", "stale", "latched", "cleared"]
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """A rule that holds for a device; `reason` says which condition and by which values.
 
-    `isa_state` is how it stands towards people, in the words of ISA-18.2.
+    `isa_state` is how it stands towards people, in the words of ISA-18.2. `over_at` is when the
+    condition was over: a latched alarm stands on. `suppressed_by` names the suppression that makes
+    it quiet by design, `suppressed_for` its kind.
     """
 
     id: int
@@ -48,6 +51,10 @@ class Alarm:
     shelved_until_at: datetime | None
     shelved_by: str | None
     shelve_reason: str | None
+    over_at: datetime | None
+    suppressed_by: int | None
+    suppressed_for: SuppressionKind | None
+    is_quiet: bool
     isa_state: IsaState
 
 
@@ -62,11 +69,15 @@ class AlarmEvent:
 
 
 class AlarmQuery(ListQuery):
-    """Which alarms: `state=standing` is every one that has not cleared."""
+    """Which alarms: `state=standing` is every one that has not cleared.
 
-    state: Literal["standing", "active", "clearing", "stale", "cleared", "shelved", "all"] = (
-        "standing"
-    )
+    `quiet` tells those that another alarm explains or that are suppressed by design from the rest.
+    """
+
+    state: Literal[
+        "standing", "active", "clearing", "stale", "latched", "cleared", "shelved", "all"
+    ] = "standing"
+    quiet: bool | None = None
     severity: Severity | None = None
     acknowledged: bool | None = None
     device_id: int | None = None

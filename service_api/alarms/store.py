@@ -7,6 +7,7 @@ from psycopg.rows import class_row
 
 from rules.alarms import isa_state
 from rules.catalogue import catalogue
+from rules.suppression import SuppressionKind
 from service_api.alarms.schemas import Alarm, AlarmEvent, AlarmQuery
 from service_api.errors import NotFound
 from service_api.paging import Order, Page, read_page
@@ -22,12 +23,13 @@ _SELECT: LiteralString = """
     a.changed_at, a.reason, a.incident_id,
     (SELECT max(x.ticket_id) FROM ticket_alarm x WHERE x.alarm_id = a.id),
     a.inhibited_by, a.acknowledged_at, a.acknowledged_by, a.shelved_until_at, a.shelved_by,
-    a.shelve_reason
+    a.shelve_reason, a.over_at, a.suppressed_by, q.kind, a.is_quiet
 """
 
 _FROM: LiteralString = """
     FROM alarm a JOIN device d ON d.id = a.device_id JOIN site t ON t.id = a.site_id
     JOIN customer c ON c.id = a.customer_id
+    LEFT JOIN suppression q ON q.id = a.suppressed_by
 """
 
 _WHERE: LiteralString = """
@@ -36,6 +38,7 @@ _WHERE: LiteralString = """
         WHEN 'standing' THEN a.cleared_at IS NULL
         WHEN 'shelved' THEN a.cleared_at IS NULL AND a.shelved_until_at > %(now)s
         ELSE a.state = %(state)s END
+    AND (%(quiet)s::boolean IS NULL OR a.is_quiet = %(quiet)s)
     AND (%(severity)s::text IS NULL OR a.severity = %(severity)s)
     AND (%(acknowledged)s::boolean IS NULL
         OR (a.acknowledged_at IS NOT NULL) = %(acknowledged)s)
@@ -65,15 +68,17 @@ def rule_title(key: str) -> tuple[str, str]:
 
 def _alarm(row: tuple[Any, ...]) -> Alarm:
     title_en, title_zh = rule_title(row[11])
-    *_, cleared_at, _changed, _reason, _incident, _ticket, inhibited_by = row[:21]
+    *known, suppressed_for, is_quiet = row
     acknowledged_at, _by, shelved_until_at = row[21:24]
-    state = isa_state(
-        has_cleared=cleared_at is not None,
+    kind = None if suppressed_for is None else SuppressionKind(suppressed_for)
+    told = isa_state(
+        state=row[13],
         is_acknowledged=acknowledged_at is not None,
         is_shelved=shelved_until_at is not None,
-        is_explained=inhibited_by is not None,
+        is_quiet=is_quiet,
+        is_out_of_service=kind is SuppressionKind.OUT_OF_SERVICE,
     )
-    return Alarm(*(*row[:12], title_en, title_zh, *row[12:], state))
+    return Alarm(*(*known[:12], title_en, title_zh, *known[12:], kind, is_quiet, told))
 
 
 def like(text: str | None) -> str | None:
@@ -124,16 +129,21 @@ def counts(connection: Connection, now: datetime) -> dict[str, int]:
     """Count standing alarms by what the page's chips ask."""
     row = connection.execute(
         """
-        SELECT count(*),
-            count(*) FILTER (WHERE severity = 'critical'),
-            count(*) FILTER (WHERE severity = 'major'),
-            count(*) FILTER (WHERE severity = 'minor'),
-            count(*) FILTER (WHERE severity = 'warning'),
-            count(*) FILTER (WHERE acknowledged_at IS NULL),
-            count(*) FILTER (WHERE shelved_until_at > %(now)s)
+        SELECT count(*) FILTER (WHERE NOT is_quiet),
+            count(*) FILTER (WHERE NOT is_quiet AND severity = 'critical'),
+            count(*) FILTER (WHERE NOT is_quiet AND severity = 'major'),
+            count(*) FILTER (WHERE NOT is_quiet AND severity = 'minor'),
+            count(*) FILTER (WHERE NOT is_quiet AND severity = 'warning'),
+            count(*) FILTER (WHERE NOT is_quiet AND acknowledged_at IS NULL),
+            count(*) FILTER (WHERE shelved_until_at > %(now)s),
+            count(*) FILTER (WHERE state = 'latched'),
+            count(*) FILTER (WHERE is_quiet)
         FROM alarm WHERE cleared_at IS NULL
         """,
         {"now": now},
     ).fetchone()
-    names = ("standing", "critical", "major", "minor", "warning", "unacknowledged", "shelved")
+    names = (
+        *("standing", "critical", "major", "minor", "warning", "unacknowledged"),
+        *("shelved", "latched", "quiet"),
+    )
     return dict(zip(names, row or (0,) * len(names), strict=True))

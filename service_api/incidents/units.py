@@ -57,8 +57,8 @@ def units_of(connection: Connection, incident_id: int, now: datetime) -> list[In
             """
             WITH inside AS (
                 SELECT a.device_id, max(a.incident_id) AS incident_id,
-                    bool_and(a.cleared_at IS NOT NULL) AS is_over,
-                    bool_or(a.cleared_at IS NULL AND a.rule_key = ANY(%(silent)s)) AS is_silent,
+                    bool_and(a.over_at IS NOT NULL) AS is_over,
+                    bool_or(a.over_at IS NULL AND a.rule_key = ANY(%(silent)s)) AS is_silent,
                     max(x.ticket_id) AS ticket_id
                 FROM alarm a LEFT JOIN ticket_alarm x ON x.alarm_id = a.id
                 WHERE a.incident_id = ANY(ARRAY(
@@ -67,7 +67,7 @@ def units_of(connection: Connection, incident_id: int, now: datetime) -> list[In
             anchor AS (
                 SELECT DISTINCT ON (m.device_id) m.device_id, m.anchor_at, m.anchor_charge,
                     m.anchor_voltage
-                FROM incident_member m JOIN alarm a ON a.id = m.alarm_id AND a.cleared_at IS NULL
+                FROM incident_member m JOIN alarm a ON a.id = m.alarm_id AND a.over_at IS NULL
                 WHERE m.until_at IS NULL AND m.anchor_at IS NOT NULL AND m.incident_id = ANY(ARRAY(
                     SELECT o.id FROM incident o WHERE o.id = %(id)s OR o.parent_id = %(id)s))
                 ORDER BY m.device_id, m.anchor_at),

@@ -148,7 +148,7 @@ def _acknowledgements(
         """
         SELECT device_id, extract(epoch FROM acknowledged_at - raised_at)::float8 FROM alarm
         WHERE raised_at > %s AND raised_at <= %s AND acknowledged_at IS NOT NULL
-        AND inhibited_by IS NULL
+        AND NOT is_quiet
         """,
         (since, now),
     ):

@@ -112,6 +112,8 @@ PROTECTED = (
     "incident_decision",
     "campaign",
     "battery_swap",
+    "suppression",
+    "suppression_event",
     "topology_node",
     "topology_unit",
     "topology_change",

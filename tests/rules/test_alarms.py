@@ -196,26 +196,31 @@ def test_ticks_between_readings_change_no_times(looks, timing, extra):
 
 
 @pytest.mark.parametrize(
-    ("cleared", "acknowledged", "shelved", "explained", "expected"),
+    ("state", "acknowledged", "shelved", "quiet", "out", "expected"),
     [
-        (False, False, False, False, IsaState.UNACKNOWLEDGED),
-        (False, True, False, False, IsaState.ACKNOWLEDGED),
-        (False, False, True, False, IsaState.SHELVED),
-        (False, True, True, True, IsaState.SHELVED),
-        (False, False, False, True, IsaState.SUPPRESSED),
-        (False, True, False, True, IsaState.SUPPRESSED),
-        (True, False, False, False, IsaState.RETURNED),
-        (True, True, False, False, IsaState.NORMAL),
-        (True, False, False, True, IsaState.NORMAL),
+        ("active", False, False, False, False, IsaState.UNACKNOWLEDGED),
+        ("active", True, False, False, False, IsaState.ACKNOWLEDGED),
+        ("clearing", False, True, False, False, IsaState.SHELVED),
+        ("active", True, True, True, False, IsaState.SHELVED),
+        ("active", True, True, True, True, IsaState.OUT_OF_SERVICE),
+        ("active", False, False, True, False, IsaState.SUPPRESSED),
+        ("stale", True, False, True, False, IsaState.SUPPRESSED),
+        ("latched", True, False, False, False, IsaState.LATCHED),
+        ("latched", False, False, True, False, IsaState.SUPPRESSED),
+        ("cleared", False, False, False, False, IsaState.RETURNED),
+        ("cleared", True, False, False, False, IsaState.NORMAL),
+        ("cleared", False, False, True, False, IsaState.NORMAL),
+        ("cleared", False, False, True, True, IsaState.NORMAL),
     ],
 )
 def test_how_an_alarm_stands_in_the_words_of_the_standard(
-    cleared, acknowledged, shelved, explained, expected
+    state, acknowledged, shelved, quiet, out, expected
 ):
     told = isa_state(
-        has_cleared=cleared,
+        state=state,
         is_acknowledged=acknowledged,
         is_shelved=shelved,
-        is_explained=explained,
+        is_quiet=quiet,
+        is_out_of_service=out,
     )
     assert told is expected
