@@ -15,8 +15,9 @@ import psycopg
 from bench import card
 from bench.figures import Figure, at_most
 from bench.stage import Stage
+from rules.believed import Facts
 from rules.catalogue import Rule, catalogue
-from rules.engine import Engine, Facts
+from rules.engine import Engine
 from rules.facts import Reading, Value
 from rules.incident_store import join_incidents
 from rules.store import record, remembered_states

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from collector.arrival import Arrival
 from collector.copy_rows import believed_seconds, copied, in_order, told_paces
 from collector.partitions import take_turns
-from rules.engine import Facts
+from rules.believed import Facts
 from rules.facts import Reading, Value
 from rules.points import BY_COLUMN, POINTS, Kind, Pace
 

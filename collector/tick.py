@@ -24,7 +24,7 @@ from rules.regroup import regroup
 from rules.store import record, remembered_states, tell
 from rules.storm_store import storm_tickets
 from rules.suppression_store import keep_quiet, reconsider
-from rules.switched_off import put_aside, switch_off
+from rules.switched_off import put_aside, remembers_others, switch_off
 from rules.ticket_store import settle, ticket_alarms
 from rules.window_store import Newest
 
@@ -43,6 +43,9 @@ def tick(connections: ConnectionPool, rules: LiveRules, *, now: datetime) -> int
     """Judge every device that is due at `now`, then settle what is over; returns how many."""
     engine = rules.engine(connections, now)
     with connections.connection() as connection:
+        if remembers_others(connection, engine.rules):
+            rules.forget()  # another process may know a rule that is new
+            engine = rules.engine(connections, now)
         while put_aside(connection, engine.rules, now=now):
             connection.commit()
     judged, last_id = 0, 0

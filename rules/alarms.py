@@ -128,14 +128,25 @@ def advance(state: RuleState | None, seen: Seen, now: datetime, timing: Timing) 
     3. A hold time of zero takes effect at once.
 
     What was seen earlier than the state's own last instant, because it arrived late, counts as
-    seen then: nothing ends before it began.
+    seen then: nothing ends before it began. Hold times are those of `timing`, from when the state
+    began: they may have been changed since.
     """
     if state is not None:
         now = max(now, state.since_at, state.unknown_since_at or now)
+        state = _with_hold_of(state, timing)
     state, before = _elapse(state, now, timing)
     state, at_now = _observe(state, seen, now, timing)
     state, after = _elapse(state, now, timing)
     return state, (*before, *at_now, *after)
+
+
+def _with_hold_of(state: RuleState, timing: Timing) -> RuleState:
+    """Return a state whose hold time is the one of `timing`; without sight none counts."""
+    if state.phase is Phase.ACTIVE or state.unknown_since_at is not None:
+        return state
+    hold = timing.raise_after if state.phase is Phase.PENDING else timing.clear_after
+    next_at = state.since_at + hold
+    return state if state.next_at == next_at else replace(state, next_at=next_at)
 
 
 def _elapse(state: RuleState | None, now: datetime, timing: Timing) -> Outcome:

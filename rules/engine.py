@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import chain
 from operator import itemgetter
 from types import MappingProxyType
 from typing import NamedTuple
@@ -16,16 +17,15 @@ from typing import NamedTuple
 import polars as pl
 
 from rules.alarms import Change, Phase, RuleState, Seen, Step, Timing, advance
+from rules.believed import Facts, Row
 from rules.catalogue import COLUMNS, Rule
 from rules.conditions import ColumnType, Window, clean
 from rules.conditions.tree import LARGEST
 from rules.facts import Reading, Value
+from rules.in_force import InForce
 from rules.occasions import FACTS, Occasion, Subject, occasions_of, subject_of
-from rules.points import BY_COLUMN, FACT_COLUMNS, Pace
+from rules.points import FACT_COLUMNS
 from rules.windows import Past, microseconds, values_of
-
-SLOW_STAYS_VALID = timedelta(days=2)
-"""Nominal values and settings are read rarely and believed for two days."""
 
 _DTYPES = {
     ColumnType.NUMBER: pl.Float64,
@@ -33,73 +33,10 @@ _DTYPES = {
     ColumnType.TEXT: pl.String,
 }
 
-Row = dict[str, Value | None]
 Key = tuple[int, str]
 
 
-@dataclass(slots=True)
-class Facts:
-    """The newest values of one device, the columns that rules read, with their age.
-
-    `valid_for` is how long fast points are believed after `fast_at`; None: until replaced.
-    """
-
-    device_id: int
-    values: Row
-    fast_at: datetime | None
-    slow_at: datetime | None
-    valid_for: timedelta | None
-
-    @property
-    def fast_until(self) -> datetime | None:
-        """When the fast points stop being believed, None when that has no time."""
-        if self.fast_at is None or self.valid_for is None:
-            return None
-        return self.fast_at + self.valid_for
-
-    def expired_before(self, now: datetime) -> datetime | None:
-        """Return when the fast points stopped being believed, None when they still were."""
-        until = self.fast_until
-        return until if until is not None and until < now else None
-
-    def row(self, now: datetime, seconds_since_seen: float | None) -> Mapping[str, Value | None]:
-        """Return what may be believed at `now`, the rest None; good until the facts change."""
-        until = self.fast_until
-        row = self.values
-        if self.fast_at is None or (until is not None and now > until):
-            row = row | _NOTHING_FAST
-        if self.slow_at is None or now > self.slow_at + SLOW_STAYS_VALID:
-            row = row | _NOTHING_SLOW
-        row[_SINCE_SEEN] = seconds_since_seen
-        return row
-
-    def take(self, reading: Reading) -> datetime | None:
-        """Merge a newer reading: its points replace, the others stay until they expire.
-
-        Fast points that had expired by then do not come back with the new one's age; returns when
-        they had, None if they were still believed.
-        """
-        expired_at = self.expired_before(reading.observed_at)
-        if expired_at is not None:
-            self.values.update(_NOTHING_FAST)
-        points = reading.points
-        self.values.update(points)
-        if reading.withheld:
-            self.values.update(dict.fromkeys(reading.withheld))
-        if not _SLOW.issuperset(points):
-            self.fast_at = reading.observed_at
-        if not _SLOW.isdisjoint(points):
-            self.slow_at = reading.observed_at
-        stays = reading.stays_valid_seconds
-        self.valid_for = None if stays is None else timedelta(seconds=stays)
-        return expired_at
-
-
-_SINCE_SEEN = "seconds_since_seen"
 _NO_LAG = timedelta(0)
-_SLOW = frozenset(column for column, point in BY_COLUMN.items() if point.pace is Pace.SLOW)
-_NOTHING_SLOW: Row = dict.fromkeys(_SLOW)
-_NOTHING_FAST: Row = dict.fromkeys(BY_COLUMN.keys() - _SLOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +77,7 @@ class Engine:
         occasion: Occasion = Occasion.READING,
         only: Callable[[Rule], bool] = lambda _: True,
     ) -> None:
-        self.rules = dict(rules)
+        self.rules = InForce.over(rules)
         self.occasion = occasion
         self._parts: dict[tuple[Subject, bool], Engine] = {}
         mine = {
@@ -150,14 +87,15 @@ class Engine:
         }
         self.judges = frozenset(mine)
         """The rules of this occasion."""
+        forms = {key: self.rules.forms(key) for key in mine}
         used: set[str] = set()
-        for rule in mine.values():
+        for rule in chain.from_iterable(forms.values()):
             used |= rule.columns
         self.columns: tuple[str, ...] = tuple(sorted(used - FACT_COLUMNS.keys() - FACTS.keys()))
         """The device columns that rules read, in the order of the frame."""
         self.facts: tuple[str, ...] = tuple(sorted(used & FACTS.keys()))
         """The columns of other occasions that rules read; none when readings are judged."""
-        self.windows: tuple[Window, ...] = windows_of(mine.values())
+        self.windows: tuple[Window, ...] = windows_of(chain.from_iterable(forms.values()))
         """What rules ask of the past; whoever judges brings the devices' pasts if there is any."""
         self._no_windows: Row = dict.fromkeys(window.name for window in self.windows)
         self._schema = pl.Schema(
@@ -169,17 +107,19 @@ class Engine:
         )
         self._in_order = itemgetter(*self._schema)
         places = {column: place for place, column in enumerate(self._schema)}
-        self._reads = {
-            key: [(column, places[column]) for column in sorted(rule.condition.reads)]
-            for key, rule in mine.items()
+        self._forms = {
+            key: tuple(_Form.of(rule, places) for rule in of_key) for key, of_key in forms.items()
         }
-        self._conditions = {key: rule.condition.to_polars() for key, rule in mine.items()}
+        self._places = {key: of_key for key, of_key in self.rules.places.items() if key in mine}
+        """The units whose form of a rule is not the first, and which of the others it is."""
+        self._conditions = {
+            key: _by_form(key, [rule.condition.to_polars() for rule in of_key])
+            for key, of_key in forms.items()
+        }
         self._clears = {
-            key: rule.clear.to_polars() for key, rule in mine.items() if rule.clear is not None
-        }
-        self._timings = {
-            key: Timing(rule.raise_after, rule.clear_after, rule.matures_unseen)
-            for key, rule in mine.items()
+            key: _by_form(key, [_over(rule) for rule in of_key])
+            for key, of_key in forms.items()
+            if any(rule.clear is not None for rule in of_key)
         }
         # What is worked out on an occasion is a fact of our time too, whatever stands beside it.
         self._watches_device = {
@@ -344,8 +284,14 @@ class Engine:
 
     def _frame(self, looks: Sequence["_Look"]) -> pl.DataFrame:
         columns = zip(*(look.row for look in looks), strict=True)
-        return clean(
+        frame = clean(
             pl.DataFrame(dict(zip(self._schema, map(list, columns), strict=True)), self._schema)
+        )
+        if not self._places:
+            return frame
+        return frame.with_columns(
+            pl.Series(_FORM_OF + key, [places.get(look.device_id) for look in looks], pl.Int32)
+            for key, places in self._places.items()
         )
 
     def _answers(
@@ -377,7 +323,7 @@ class Engine:
         return answers, holding
 
     def _seen(self, look: "_Look", key: str, answer: "_Answer", index: int) -> Seen:
-        if not any(_is_known(look.row[place]) for _, place in self._reads[key]):
+        if not any(_is_known(look.row[place]) for _, place in self._form(look, key).reads):
             return Seen.UNKNOWN
         raises = answer.holds[index]
         if raises:
@@ -390,8 +336,9 @@ class Engine:
         return Seen.UNKNOWN if raises is None or clears is None else Seen.BETWEEN
 
     def _apply(self, look: "_Look", key: str, seen: Seen, at: datetime, judged: Judged) -> None:
+        form = self._form(look, key)
         before = judged.states.get((look.device_id, key))
-        after, steps = advance(before, seen, at, self._timings[key])
+        after, steps = advance(before, seen, at, form.timing)
         if after == before and not steps:
             return
         if after is None:
@@ -400,16 +347,58 @@ class Engine:
             judged.states[look.device_id, key] = after
         values, observed_at = self._decisive(look, key, steps)
         judged.changes.append(
-            Judgement(look.device_id, self.rules[key], before, after, steps, values, observed_at)
+            Judgement(look.device_id, form.rule, before, after, steps, values, observed_at)
         )
 
     def _decisive(self, look: "_Look", key: str, steps: Sequence[Step]) -> tuple[Row, datetime]:
         """Return the values that decided: what was last read, where time alone raised the alarm."""
-        last = look.last
+        last, reads = look.last, self._form(look, key).reads
         by_time = any(step.change is Change.RAISED and step.at < look.at for step in steps)
         if by_time and last is not None and self._watches_device[key]:
-            return {column: last.values.get(column) for column, _ in self._reads[key]}, last.at
-        return {column: look.row[place] for column, place in self._reads[key]}, look.at
+            return {column: last.values.get(column) for column, _ in reads}, last.at
+        return {column: look.row[place] for column, place in reads}, look.at
+
+    def _form(self, look: "_Look", key: str) -> "_Form":
+        """Return how a rule is judged for the unit of a look."""
+        forms = self._forms[key]
+        if len(forms) == 1:
+            return forms[0]
+        place = self._places[key].get(look.device_id)
+        return forms[0 if place is None else place + 1]
+
+
+class _Form(NamedTuple):
+    """A rule as some units have it: what it reads, with the places in a row, and its times."""
+
+    rule: Rule
+    reads: list[tuple[str, int]]
+    timing: Timing
+
+    @classmethod
+    def of(cls, rule: Rule, places: Mapping[str, int]) -> "_Form":
+        """Return a rule ready to be judged over rows of these places."""
+        return cls(
+            rule,
+            [(column, places[column]) for column in sorted(rule.condition.reads)],
+            Timing(rule.raise_after, rule.clear_after, rule.matures_unseen),
+        )
+
+
+_FORM_OF = "form of "
+"""Names the column that says which form of a rule a row's unit has; NULL: the rule itself."""
+
+
+def _by_form(key: str, expressions: Sequence[pl.Expr]) -> pl.Expr:
+    """Return the answer of the form that a row's unit has; the first where it has no other."""
+    answer, *others = expressions
+    for place, expression in enumerate(others):
+        answer = pl.when(pl.col(_FORM_OF + key) == place).then(expression).otherwise(answer)
+    return answer
+
+
+def _over(rule: Rule) -> pl.Expr:
+    """Return when a rule is over: its clear condition, or that it holds no more."""
+    return ~rule.condition.to_polars() if rule.clear is None else rule.clear.to_polars()
 
 
 class _Last(NamedTuple):

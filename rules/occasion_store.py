@@ -19,7 +19,8 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
-from rules.engine import Engine, Facts
+from rules.believed import Facts
+from rules.engine import Engine
 from rules.facts import Value
 from rules.incident_store import join_incidents
 from rules.occasions import BELIEVED_FOR, FACTS, Occasion, Subject

@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow, class_row
 
 from rules.catalogue import Rule
 from rules.entitlement_store import covers_for
+from rules.in_force import rule_for
 from rules.incidents import COMMUNICATION_LOST, MAINS_FAILURE
 from rules.predicted_end import Discharge, predicted_end
 from rules.regroup import bounds
@@ -122,7 +123,16 @@ def _open(
         return
     places = device_places(connection, device_ids)
     drafts = [
-        (_draft(one, wanted[one.id], rules[one.rule_key], places[one.device_id], now), one)
+        (
+            _draft(
+                one,
+                wanted[one.id],
+                rule_for(rules, one.device_id, one.rule_key),
+                places[one.device_id],
+                now,
+            ),
+            one,
+        )
         for one in powered
     ]
     open_tickets(connection, drafts, covers_for(connection, device_ids), now)

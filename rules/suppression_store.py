@@ -16,6 +16,7 @@ from psycopg.rows import DictRow, TupleRow, class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from rules.catalogue import Rule
+from rules.in_force import rule_for
 from rules.store import OpenAlarm
 from rules.suppression import (
     FLAPS_WITHIN,
@@ -228,7 +229,8 @@ def _quieten(
     asked = [
         alarm
         for alarm in ready
-        if may_be_quietened(rules[alarm.rule_key]) and now < alarm.raised_at + STANDS_ANYWAY
+        if may_be_quietened(rule_for(rules, alarm.device_id, alarm.rule_key))
+        and now < alarm.raised_at + STANDS_ANYWAY
     ]
     if not asked:
         return

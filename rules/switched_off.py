@@ -73,6 +73,18 @@ def switch_off(connection: Connection, rule_key: str, *, reason: str, now: datet
     )
 
 
+def remembers_others(connection: Connection, in_force: Iterable[str]) -> bool:
+    """Tell whether something is remembered, and not at rest, of rules that are not in force."""
+    row = connection.execute(
+        """
+        SELECT EXISTS (SELECT FROM rule_state WHERE NOT rule_key = ANY(%s)
+            AND (state = 'pending' OR unknown_since_at IS NULL OR next_at IS NOT NULL))
+        """,
+        (sorted(in_force),),
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
 def put_aside(connection: Connection, in_force: Iterable[str], *, now: datetime) -> int:
     """Let what rules that are not in force remember rest; returns of how many devices.
 

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from rules.catalogue import Rule
 from rules.entitlement import Entitlement
 from rules.entitlement_store import DeviceCover, covers_for
+from rules.in_force import rule_for
 from rules.incident_store import close_finished, explained_by_mains
 from rules.store import OpenAlarm, device_places, tell
 from rules.tickets import REOPEN_WINDOW, TicketDraft, draft
@@ -49,7 +50,11 @@ def ticket_alarms(
     deadlines count from `now`, when it became known, however long ago the device says it began.
     Silence that failing mains explains waits for `rules.storm_store`, unless `even_explained`.
     """
-    wanting = [alarm for alarm in ready if rules[alarm.rule_key].ticket is not None]
+    wanting = [
+        alarm
+        for alarm in ready
+        if rule_for(rules, alarm.device_id, alarm.rule_key).ticket is not None
+    ]
     if wanting and not even_explained:
         explained = explained_by_mains(connection, wanting, rules, now)
         wanting = [alarm for alarm in wanting if alarm.id not in explained]
@@ -63,7 +68,7 @@ def ticket_alarms(
         drafts.append(
             (
                 draft(
-                    rules[alarm.rule_key],
+                    rule_for(rules, alarm.device_id, alarm.rule_key),
                     device_id=alarm.device_id,
                     device_name=place.name,
                     customer_id=place.customer_id,

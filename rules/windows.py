@@ -42,7 +42,7 @@ LEAST_COVERAGE = 0.5
 DECIMALS = 6
 """Averages are rounded here, so that the order of summing cannot decide against a threshold."""
 SLOW_IS_BELIEVED = 2 * 86_400 * 1_000_000
-"""As `rules.engine.SLOW_STAYS_VALID`, in microseconds."""
+"""As `rules.believed.SLOW_STAYS_VALID`, in microseconds."""
 
 _MICROSECOND = timedelta(microseconds=1)
 _SLOW = frozenset(column for column, point in BY_COLUMN.items() if point.pace is Pace.SLOW)

@@ -11,7 +11,8 @@ from typing import Any
 import psycopg
 
 from rules.backtest_store import Asked, NotPossible, Scope, estimated, run, units_in
-from rules.catalogue import Rule, catalogue
+from rules.catalogue import Rule
+from rules.version_store import known_rules
 from service_api.backtests.asking import AskedWrongly, check_span, chosen, told_apart
 from service_api.backtests.report import estimate_of, report
 from service_api.cli_operate import _dsn, _settings
@@ -29,11 +30,9 @@ def backtest(arguments: argparse.Namespace) -> None:
     named = [arguments.rule, *([arguments.against] if arguments.against else [])]
     try:
         check_span(since, until)
-        rules = told_apart([_rule(catalogue(), name) for name in named])
     except AskedWrongly as error:
         raise UsageError(str(error)) from error
     scope = Scope(arguments.device, arguments.site, arguments.customer, arguments.model)
-    asked = Asked(rules, since, until, scope)
     dsn = _dsn(_settings().ingest_database_url, "INGEST_DATABASE_URL", "history is read there")
     try:
         with ExitStack() as stack:
@@ -41,11 +40,15 @@ def backtest(arguments: argparse.Namespace) -> None:
                 stack.enter_context(psycopg.connect(dsn, options="-c timezone=UTC"))
                 for _ in range(READ_BY)
             ]
+            known = known_rules(connections[0]).rules
+            asked = Asked(told_apart([_rule(known, name) for name in named]), since, until, scope)
             if arguments.estimate:
                 found = estimated(connections[0], asked, units_in(connections[0], scope))
                 _print_estimate(estimate_of(found), as_json=arguments.json)
                 return
             result = run(connections, asked, progress=_progress)
+    except AskedWrongly as error:
+        raise UsageError(str(error)) from error
     except NotPossible as error:
         raise CommandFailed(str(error)) from error
     except psycopg.errors.QueryCanceled as error:

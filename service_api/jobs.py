@@ -10,7 +10,7 @@ from collector.frozen import find_frozen
 from collector.partitions import make_ahead
 from collector.rollup import roll_up
 from rules.campaign_store import find_campaigns
-from rules.catalogue import catalogue
+from rules.version_store import known_rules
 from service_api.battery import nightly as battery_nightly
 from service_api.calendar_facts import CalendarFacts
 from service_api.maintenance import planning
@@ -43,7 +43,8 @@ def jobs(settings: Settings) -> Mapping[str, Job]:
 
 def _find_campaigns(pool: ConnectionPool, now: datetime) -> str:
     with pool.connection() as connection:
-        return f"{find_campaigns(connection, catalogue(), now=now)} campaigns are new candidates"
+        found = find_campaigns(connection, known_rules(connection).rules, now=now)
+    return f"{found} campaigns are new candidates"
 
 
 def _roll_up(pool: ConnectionPool, now: datetime) -> str:

@@ -13,8 +13,8 @@ from rules.alarm_figures import (
     floods,
     peak_count,
 )
+from rules.version_store import known_rules
 from service_api.alarm_figures.schemas import AlarmFigures, Frequent
-from service_api.alarms.store import rule_title
 from service_api.request import Connection
 
 _LEVELS = {"critical": "high", "major": "medium", "minor": "low", "warning": "low"}
@@ -113,6 +113,7 @@ def _acknowledged(
 
 
 def _frequent(connection: Connection, by_pair: _Pairs, total: int) -> list[Frequent]:
+    known = known_rules(connection)
     most = sorted(by_pair.items(), key=lambda item: (-len(item[1]), item[0]))[:_TOP]
     names: dict[int, str] = dict(
         connection.execute(
@@ -125,8 +126,8 @@ def _frequent(connection: Connection, by_pair: _Pairs, total: int) -> list[Frequ
             device_id=device_id,
             device=names.get(device_id, str(device_id)),
             rule_key=rule_key,
-            title_en=rule_title(rule_key)[0],
-            title_zh=rule_title(rule_key)[1],
+            title_en=known.title(rule_key)[0],
+            title_zh=known.title(rule_key)[1],
             alarms=len(raised),
             share=len(raised) / total,
             chatters=chatters(raised),

@@ -1,13 +1,15 @@
 """Read alarms as the asker may see them; `rules.operations` writes them."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any, LiteralString
 
 from psycopg.rows import class_row
 
 from rules.alarms import isa_state
-from rules.catalogue import catalogue
 from rules.suppression import SuppressionKind
+from rules.version_store import known_rules
+from rules.versions import Known
 from service_api.alarms.schemas import Alarm, AlarmEvent, AlarmQuery
 from service_api.errors import NotFound
 from service_api.paging import Order, Page, read_page
@@ -60,15 +62,9 @@ _STANDING = Order.of(
 _NEWEST = Order.of(("a.raised_at", "timestamptz", True), ("a.id", "bigint", True))
 
 
-def rule_title(key: str) -> tuple[str, str]:
-    """Return a rule's title (en, zh); a rule that is no longer shipped is called by its key."""
-    rule = catalogue().get(key)
-    return (rule.title_en, rule.title_zh) if rule else (key, key)
-
-
-def _alarm(row: tuple[Any, ...]) -> Alarm:
-    title_en, title_zh = rule_title(row[11])
-    *known, suppressed_for, is_quiet = row
+def _alarm(known: Known, row: tuple[Any, ...]) -> Alarm:
+    title_en, title_zh = known.title(row[11])
+    *columns, suppressed_for, is_quiet = row
     acknowledged_at, _by, shelved_until_at = row[21:24]
     kind = None if suppressed_for is None else SuppressionKind(suppressed_for)
     told = isa_state(
@@ -78,7 +74,7 @@ def _alarm(row: tuple[Any, ...]) -> Alarm:
         is_quiet=is_quiet,
         is_out_of_service=kind is SuppressionKind.OUT_OF_SERVICE,
     )
-    return Alarm(*(*known[:12], title_en, title_zh, *known[12:], kind, is_quiet, told))
+    return Alarm(*(*columns[:12], title_en, title_zh, *columns[12:], kind, is_quiet, told))
 
 
 def like(text: str | None) -> str | None:
@@ -102,7 +98,7 @@ def alarms(connection: Connection, query: AlarmQuery, now: datetime) -> Page[Ala
         },
         order=_STANDING if query.state == "standing" else _NEWEST,
         query=query,
-        build=_alarm,
+        build=partial(_alarm, known_rules(connection)),
     )
 
 
@@ -113,7 +109,7 @@ def alarm(connection: Connection, alarm_id: int) -> Alarm:
     ).fetchone()
     if row is None:
         raise NotFound(f"There is no alarm {alarm_id}.")
-    return _alarm(row)
+    return _alarm(known_rules(connection), row)
 
 
 def alarm_log(connection: Connection, alarm_id: int) -> list[AlarmEvent]:

@@ -30,7 +30,7 @@ def chosen(known: Mapping[str, Rule], *, key: str | None = None, text: str | Non
         try:
             rules = read_rules(text)
         except RuleInvalid as error:
-            raise AskedWrongly(Refusal(str(error), f"规则文本有误：{error}")) from error
+            raise AskedWrongly(Refusal(str(error), f"规则文本有误：{error.reason_zh}")) from error
         if key is None and len(rules) == 1:
             return next(iter(rules.values()))
     if key is None:

@@ -1,12 +1,16 @@
 """Ask for a back-test, let an estimated one run, cancel one."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
-from rules.backtest import refusal
-from rules.catalogue import Rule, catalogue
+from rules.backtest import Refusal, refusal
+from rules.catalogue import Rule, RuleInvalid
+from rules.catalogue.text import overridden
 from rules.operations import NotThere, OperationRefused
+from rules.version_store import known_rules, version_of
+from rules.versions import RULE, read_override, read_own, rule_text
 from service_api.backtests.asking import AskedWrongly, check_span, chosen, told_apart
 from service_api.backtests.schemas import NewBacktest, RuleChoice
 from service_api.request import Connection
@@ -15,19 +19,44 @@ MOST_WAITING = 20
 """So many may wait; who asks for more has to cancel one."""
 
 
-def rules_asked(choices: list[RuleChoice]) -> tuple[Rule, ...]:
+def rules_asked(connection: Connection, choices: list[RuleChoice]) -> tuple[Rule, ...]:
     """Return the rules that were chosen; raises AskedWrongly."""
-    rules = [chosen(catalogue(), key=choice.key, text=choice.text) for choice in choices]
+    known = known_rules(connection).rules
+    rules = [_chosen(connection, known, choice) for choice in choices]
     for rule in rules:
         if (reason := refusal(rule)) is not None:
             raise AskedWrongly(reason)
     return told_apart(rules)
 
 
+def _chosen(connection: Connection, known: Mapping[str, Rule], choice: RuleChoice) -> Rule:
+    if choice.version is None:
+        return chosen(known, key=choice.key, text=choice.text)
+    version = version_of(connection, choice.version)
+    if version is None or version.text is None or choice.key not in {None, version.rule_key}:
+        raise AskedWrongly(
+            Refusal(f"there is no version {choice.version}", f"没有版本 {choice.version}")
+        )
+    try:
+        if version.scope == RULE:
+            return read_own(version.rule_key, version.text)
+        rule = chosen(known, key=version.rule_key)
+        return overridden(rule, read_override(version.rule_key, version.text))
+    except RuleInvalid as error:
+        raise AskedWrongly(Refusal(str(error), f"规则文本有误：{error.reason_zh}")) from error
+
+
+def _kept(choice: RuleChoice, rule: Rule) -> dict[str, str | None]:
+    """Return a choice as it is kept: by its text, whatever becomes of the rule meanwhile."""
+    if choice.text is not None:
+        return {"key": choice.key, "text": choice.text}
+    return {"key": rule.key, "text": rule_text(rule)}
+
+
 def ask(connection: Connection, asked: NewBacktest, *, actor: str, now: datetime) -> int:
     """Queue a back-test, or only its estimate; returns its id. Raises AskedWrongly."""
     choices = [asked.rule, *([asked.against] if asked.against is not None else [])]
-    rules_asked(choices)
+    kept = [_kept(choice, rules_asked(connection, [choice])[0]) for choice in choices]
     until = now if asked.until is None else asked.until
     check_span(asked.since, until)
     row = connection.execute(
@@ -43,7 +72,7 @@ def ask(connection: Connection, asked: NewBacktest, *, actor: str, now: datetime
         """,
         (
             "queued" if asked.run else "asked",
-            Jsonb([choice.model_dump() for choice in choices]),
+            Jsonb(kept),
             asked.since,
             until,
             Jsonb(scope),

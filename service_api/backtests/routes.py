@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, status
 from fastapi import Form as FormBody
 from starlette.responses import Response
 
-from rules.catalogue import catalogue
+from rules.version_store import known_rules
 from service_api.auth import User
 from service_api.backtests import operations, store
 from service_api.backtests.asking import AskedWrongly
@@ -90,7 +90,7 @@ def show_backtests(
         request,
         "backtests/list.html",
         page=store.backtests(connection, query),
-        rules=sorted(catalogue().values(), key=lambda rule: rule.key),
+        rules=sorted(known_rules(connection).rules.values(), key=lambda rule: rule.key),
         sites=store.sites(connection),
         since=(now - USUAL_SPAN).date(),
         until=now.date(),

@@ -48,9 +48,9 @@ class _Claimed(NamedTuple):
     until: datetime
     scope: dict[str, str]
 
-    def asked(self) -> Asked:
+    def asked(self, connection: psycopg.Connection[TupleRow]) -> Asked:
         choices = [RuleChoice.model_validate(one) for one in self.rules]
-        return Asked(rules_asked(choices), self.since, self.until, Scope(**self.scope))
+        return Asked(rules_asked(connection, choices), self.since, self.until, Scope(**self.scope))
 
 
 def run_back_tests(pool: ConnectionPool, now: Clock) -> Callable[[threading.Event], None]:
@@ -88,7 +88,7 @@ def estimate_one(pool: ConnectionPool) -> bool:
         found: dict[str, Any] | None = None
         reason: Refusal | None = None
         try:
-            asked = claimed.asked()
+            asked = claimed.asked(connection)
             found = estimate_of(estimated(connection, asked, units_in(connection, asked.scope)))
         except (NotPossible, AskedWrongly) as error:
             reason = error.reason
@@ -134,8 +134,8 @@ def run_one(pool: ConnectionPool, *, now: Clock, stop: threading.Event) -> bool:
 
 def _result(pool: ConnectionPool, claimed: _Claimed, progress: Progress) -> dict[str, Any]:
     """Estimate for whoever waits, then run."""
-    asked = claimed.asked()
     with pool.connection() as connection:
+        asked = claimed.asked(connection)
         found = estimate_of(estimated(connection, asked, units_in(connection, asked.scope)))
         connection.execute(
             "UPDATE backtest SET estimate = %s WHERE id = %s", (Jsonb(found), claimed.id)

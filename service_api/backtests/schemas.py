@@ -18,9 +18,13 @@ _Key = Annotated[str | None, Field(max_length=100)]
 
 
 class RuleChoice(Strict):
-    """A rule in force by its key, or one in TOML; `key` says which where a text has several."""
+    """A rule in force by its key, one of its versions, or TOML; `key` picks one of several there.
+
+    The version of an override is tried as the rule with that override, on all units asked for.
+    """
 
     key: _Key = None
+    version: Annotated[int | None, Field(ge=1, le=2**53)] = None
     text: Annotated[str | None, Field(max_length=MOST_TEXT)] = None
 
 

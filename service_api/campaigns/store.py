@@ -1,8 +1,10 @@
 """Read campaigns."""
 
+from functools import partial
 from typing import Any, LiteralString
 
-from service_api.alarms.store import rule_title
+from rules.version_store import known_rules
+from rules.versions import Known
 from service_api.campaigns.schemas import Campaign, CampaignQuery
 from service_api.errors import NotFound
 from service_api.paging import Order, Page, read_page
@@ -18,8 +20,8 @@ _FROM: LiteralString = " FROM campaign g "
 _NEWEST = Order.of(("g.last_at", "timestamptz", True), ("g.id", "bigint", True))
 
 
-def _campaign(row: tuple[Any, ...]) -> Campaign:
-    told: tuple[Any, ...] = (*row, *rule_title(row[4]))
+def _campaign(known: Known, row: tuple[Any, ...]) -> Campaign:
+    told: tuple[Any, ...] = (*row, *known.title(row[4]))
     return Campaign(*told)
 
 
@@ -32,7 +34,7 @@ def campaigns(connection: Connection, query: CampaignQuery) -> Page[Campaign]:
         parameters={"state": query.state},
         order=_NEWEST,
         query=query,
-        build=_campaign,
+        build=partial(_campaign, known_rules(connection)),
     )
 
 
@@ -43,4 +45,4 @@ def campaign(connection: Connection, campaign_id: int) -> Campaign:
     ).fetchone()
     if row is None:
         raise NotFound(f"There is no campaign {campaign_id}.")
-    return _campaign(row)
+    return _campaign(known_rules(connection), row)

@@ -1,14 +1,17 @@
 """Read one unit as the asker may see it; the fleet's line of it comes from `fleet.store`."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, LiteralString
 
 from psycopg.rows import class_row, dict_row
 
 from rules.plausibility import DOUBTFUL
 from rules.points import POINTS
+from rules.version_store import known_rules
+from rules.versions import Known
 from service_api.alarms.schemas import AlarmQuery
-from service_api.alarms.store import alarms, rule_title
+from service_api.alarms.store import alarms
 from service_api.cards.store import card
 from service_api.devices.schemas import (
     Device,
@@ -130,9 +133,9 @@ _HISTORY: LiteralString = """
 """
 
 
-def _entry(row: tuple[Any, ...]) -> HistoryEntry:
+def _entry(known: Known, row: tuple[Any, ...]) -> HistoryEntry:
     rule_key = row[7]
-    titles = rule_title(rule_key) if rule_key else (row[8], row[9])
+    titles = known.title(rule_key) if rule_key else (row[8], row[9])
     return HistoryEntry(*(*row[:7], *titles, row[10]))
 
 
@@ -150,5 +153,5 @@ def history(connection: Connection, device_id: int, query: HistoryQuery) -> Page
             ("event_id", "bigint", True),
         ),
         query=query,
-        build=_entry,
+        build=partial(_entry, known_rules(connection)),
     )

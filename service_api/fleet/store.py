@@ -6,11 +6,14 @@ so once and the fleet does not turn silent.
 """
 
 from datetime import datetime
+from functools import partial
 from typing import Any, LiteralString
 
 from psycopg.rows import class_row
 
-from service_api.alarms.store import LEVEL, like, rule_title
+from rules.version_store import known_rules
+from rules.versions import Known
+from service_api.alarms.store import LEVEL, like
 from service_api.fleet.schemas import FleetQuery, FleetSummary, FleetUnit
 from service_api.pages import freshness_of
 from service_api.paging import Order, Page, read_page
@@ -129,8 +132,8 @@ _SORTS: dict[str, tuple[tuple[LiteralString, LiteralString, bool], ...]] = {
 }
 
 
-def _unit(row: tuple[Any, ...]) -> FleetUnit:
-    return FleetUnit(*row, *(rule_title(row[27]) if row[27] else (None, None)))
+def _unit(known: Known, row: tuple[Any, ...]) -> FleetUnit:
+    return FleetUnit(*row, *(known.title(row[27]) if row[27] else (None, None)))
 
 
 def _parameters(connection: Connection, now: datetime) -> dict[str, object]:
@@ -150,7 +153,7 @@ def units(connection: Connection, query: FleetQuery, now: datetime) -> Page[Flee
         },
         order=Order.of(*_SORTS[query.sort], ("id", "bigint", False)),
         query=query,
-        build=_unit,
+        build=partial(_unit, known_rules(connection)),
     )
 
 
@@ -160,7 +163,7 @@ def unit(connection: Connection, device_id: int, now: datetime) -> FleetUnit | N
         "SELECT " + _SELECT + _FROM + " WHERE id = %(id)s",
         {**_parameters(connection, now), "id": device_id},
     ).fetchone()
-    return _unit(row) if row else None
+    return _unit(known_rules(connection), row) if row else None
 
 
 def summary(

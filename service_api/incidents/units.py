@@ -8,10 +8,10 @@ from math import inf
 
 from psycopg.rows import class_row
 
-from rules.catalogue import catalogue
 from rules.incidents import COMMUNICATION_LOST
 from rules.predicted_end import Discharge, predicted_end
 from rules.storm import CRITICALITY, Stage, rank, stage_of
+from rules.version_store import known_rules
 from service_api.incidents.schemas import IncidentSite, IncidentUnit
 from service_api.request import Connection
 
@@ -51,7 +51,8 @@ class _Row:
 
 def units_of(connection: Connection, incident_id: int, now: datetime) -> list[IncidentUnit]:
     """Read the units of an incident and rank them."""
-    silent = [rule.key for rule in catalogue().values() if rule.cause == COMMUNICATION_LOST]
+    rules = known_rules(connection).rules
+    silent = [rule.key for rule in rules.values() if rule.cause == COMMUNICATION_LOST]
     with connection.cursor(row_factory=class_row(_Row)) as cursor:
         rows = cursor.execute(
             """

@@ -16,7 +16,7 @@ from psycopg.rows import TupleRow, class_row, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from rules.engine import SLOW_STAYS_VALID
+from rules.believed import SLOW_STAYS_VALID
 from rules.maintenance_due import Outlook, UnitFacts, outlook
 from rules.maintenance_tasks import Task, UnitKind
 from rules.occasions import BELIEVED_FOR

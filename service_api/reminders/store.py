@@ -1,12 +1,15 @@
 """Read reminders; people's changes to them are in `rules.reminder_store`."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, LiteralString
 
 from psycopg.rows import class_row
 
-from rules.catalogue import Rule, catalogue
+from rules.catalogue import Rule
 from rules.occasions import FACTS, Subject, subject_of
+from rules.version_store import known_rules
+from rules.versions import Known
 from service_api.errors import NotFound
 from service_api.paging import Order, Page, read_page
 from service_api.reminders.schemas import (
@@ -44,22 +47,22 @@ def kind_of(rule: Rule) -> Kind:
     return "missing" if is_missing else "date"
 
 
-def _keys(kind: Kind | None) -> list[str]:
-    """Return the rules of a kind that this version knows; None: of every kind."""
+def _keys(known: Known, kind: Kind | None) -> list[str]:
+    """Return the known rules of a kind; None: of every kind."""
     return sorted(
         key
-        for key, rule in catalogue().items()
+        for key, rule in (known.retired | known.rules).items()
         if rule.reminder is not None and kind in {None, kind_of(rule)}
     )
 
 
-def _reminder(row: tuple[Any, ...]) -> Reminder:
+def _reminder(known: Known, row: tuple[Any, ...]) -> Reminder:
     (
         reminder_id, key, subject, subject_id, about_en, about_zh, customer_id, customer,
         customer_zh, site_id, device_id, owner, taken_by, raised_at, closed_at, step, reason,
         until_at, off_by, off_reason,
     ) = row  # fmt: skip
-    rule = catalogue().get(key)
+    rule = known.rule(key)
     work = None if rule is None else rule.reminder
     value = None if work is None or work.steps_of is None else _value(reason, work.steps_of)
     said = None if rule is None else said_of(rule, value)
@@ -102,6 +105,7 @@ def _value(reason: Mapping[str, Any], column: str) -> float | None:
 
 def reminders(connection: Connection, query: ReminderQuery, *, now: object) -> Page[Reminder]:
     """Read one part of the list, the newest first."""
+    known = known_rules(connection)
     return read_page(
         connection,
         select=_SELECT,
@@ -119,12 +123,12 @@ def reminders(connection: Connection, query: ReminderQuery, *, now: object) -> P
         """,
         parameters={
             **query.model_dump(exclude={"limit", "cursor"}),
-            "keys": _keys(query.kind),
+            "keys": _keys(known, query.kind),
             "now": now,
         },
         order=_NEWEST,
         query=query,
-        build=_reminder,
+        build=partial(_reminder, known),
     )
 
 
@@ -136,7 +140,7 @@ def reminder(connection: Connection, reminder_id: int) -> Reminder:
     ).fetchone()
     if row is None:
         raise NotFound
-    return _reminder(row)
+    return _reminder(known_rules(connection), row)
 
 
 def events(connection: Connection, reminder_id: int) -> list[ReminderEvent]:
@@ -153,6 +157,7 @@ def events(connection: Connection, reminder_id: int) -> list[ReminderEvent]:
 
 def counts(connection: Connection, *, now: object) -> dict[str, int]:
     """Count open reminders by kind, and those that are put off."""
+    known = known_rules(connection)
     found: dict[str, int] = {"all": 0, "date": 0, "deadline": 0, "missing": 0, "put_off": 0}
     for key, shown, hidden in connection.execute(
         """
@@ -162,7 +167,7 @@ def counts(connection: Connection, *, now: object) -> dict[str, int]:
         """,
         (now, now),
     ):
-        rule = catalogue().get(key)
+        rule = known.rule(key)
         found["all"] += shown
         found["put_off"] += hidden
         found["date" if rule is None else kind_of(rule)] += shown

@@ -5,9 +5,9 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from rules.catalogue import catalogue
 from rules.operations import OperationRefused
 from rules.regroup import move_alarms
+from rules.version_store import known_rules
 from service_api.request import Connection
 from service_api.topology.reading import SiteFile, TopologyInvalid
 from service_api.topology.schemas import HANGS_ON, Fault, Topology, faults_of
@@ -86,7 +86,7 @@ def put_topology(
         """,
         (site_id, now, actor, reason.strip(), Jsonb(_plain(before)), Jsonb(_plain(new))),
     )
-    move_alarms(connection, catalogue(), now=now, site_id=site_id)
+    move_alarms(connection, known_rules(connection).rules, now=now, site_id=site_id)
     connection.execute("NOTIFY ridethrough, 'change'")
     return True
 

@@ -13,8 +13,9 @@ from collector.rollup import roll_up
 from collector.telemetry_store import copy_newer, ensure_partition, insert_late
 from rules.alarms import Change
 from rules.backtest_store import Asked, NotPossible, Scope, estimated, run, units_in
+from rules.believed import Facts
 from rules.catalogue import catalogue, read_rules
-from rules.engine import Engine, Facts
+from rules.engine import Engine
 from rules.facts import Reading
 from rules.windows import Past, longest_spans
 from tests.cast import START, register

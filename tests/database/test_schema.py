@@ -134,6 +134,7 @@ PROTECTED = (
     "reminder_event",
     "warranty_fault",
     "rule_state",
+    "rule_version",
 )
 BARRIERS = (
     "visible_telemetry",

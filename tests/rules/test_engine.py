@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from rules.alarms import Change, Phase
+from rules.believed import Facts
 from rules.catalogue import catalogue, read_rules
-from rules.engine import Engine, Facts
+from rules.engine import Engine
 from rules.facts import Reading
 
 T0 = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

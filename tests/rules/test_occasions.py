@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from rules.alarms import Change
+from rules.believed import Facts
 from rules.catalogue import RuleInvalid, catalogue, read_rules
-from rules.engine import Engine, Facts
+from rules.engine import Engine
 from rules.facts import Reading
 from rules.occasions import FACTS, Occasion, OccasionsMixed, Subject, occasions_of, subject_of
 
@@ -62,7 +63,7 @@ def test_each_engine_judges_the_rules_of_its_occasion_and_knows_all_in_force():
     assert Engine(RULES).judges == {"load"}
     assert Engine(RULES, Occasion.CALENDAR).judges == {"tests", "loaded"}
     assert Engine(RULES, Occasion.HEALTH).judges == set()
-    assert Engine(RULES, Occasion.CALENDAR).rules == RULES
+    assert dict(Engine(RULES, Occasion.CALENDAR).rules) == RULES
 
 
 @pytest.mark.parametrize(

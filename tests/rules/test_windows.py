@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rules.believed import Facts
 from rules.catalogue import COLUMNS
 from rules.conditions import parse
 from rules.conditions.tree import Aggregate, Column, ColumnType, Window
-from rules.engine import Facts
 from rules.facts import Reading
 from rules.history import NOT_TOLD, Carried, Rows, merge, steps_by_device
 from rules.points import BY_COLUMN, Pace
