@@ -44,6 +44,7 @@ from service_api.reminders import routes as reminders
 from service_api.request import AppConfig, Wiring
 from service_api.rules import routes as rules
 from service_api.spares import routes as spares
+from service_api.suppressions import routes as suppressions
 from service_api.tickets import routes as tickets
 from service_api.topology import routes as topology
 from service_api.traps import routes as traps
@@ -58,6 +59,7 @@ NOUNS = (
     cards,
     alarm_figures,
     alarms,
+    suppressions,
     incidents,
     campaigns,
     tickets,

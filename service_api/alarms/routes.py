@@ -10,9 +10,12 @@ from starlette.responses import Response
 
 from rules import operations
 from service_api.alarms import store
+from service_api.alarms.groups import flood_now, groups
 from service_api.alarms.schemas import (
     Alarm,
     AlarmEvent,
+    AlarmGroups,
+    AlarmPageQuery,
     AlarmQuery,
     Closing,
     ClosingForm,
@@ -36,6 +39,12 @@ def list_alarms(
 ) -> Page[Alarm]:
     """List alarms: standing ones worst first, others newest first."""
     return store.alarms(connection, query, now)
+
+
+@api.get("/groups")
+def list_alarm_groups(_user: CurrentUser, connection: Transaction, now: Now) -> AlarmGroups:
+    """Tell what stands by its cause, worst first, and whether a flood is going on."""
+    return AlarmGroups(flood_now(connection, now), groups(connection))
 
 
 @api.get("/{alarm_id}")
@@ -110,15 +119,23 @@ def show_alarms(
     _user: CurrentUser,
     connection: Transaction,
     now: Now,
-    query: Annotated[AlarmQuery, Query()],
+    query: Annotated[AlarmPageQuery, Query()],
 ) -> Response:
-    """Show the alarms that speak, unless asked otherwise; to the page itself, its live part."""
+    """Show the alarms that speak, unless asked otherwise; to the page itself, its live part.
+
+    In a flood, which nobody can follow line by line, they are grouped by cause.
+    """
     if query.state == "standing" and query.quiet is None:
         query = query.model_copy(update={"quiet": False})
+    is_plain = not query.model_dump(exclude_defaults=True, exclude={"quiet", "limit", "group"})
+    flood = flood_now(connection, now) if is_plain and not query.quiet else None
+    is_grouped = query.group == "cause" or (flood is not None and query.group is None)
     return render(
         request,
         "alarms/live.html" if is_fragment(request) else "alarms/list.html",
         page=store.alarms(connection, query, now),
+        flood=flood,
+        groups=groups(connection) if is_grouped else None,
         query=query,
         counts=store.counts(connection, now),
     )

@@ -68,6 +68,45 @@ class AlarmEvent:
     detail: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class AlarmGroup:
+    """Standing alarms of one incident, or of one rule where they share none.
+
+    `alarm_ids` are those that nobody has acknowledged, at most 500. `site` is the first one's.
+    """
+
+    incident_id: int | None
+    rule: str
+    title_en: str
+    title_zh: str
+    severity: Severity
+    alarms: int
+    units: int
+    sites: int
+    site: str
+    site_zh: str
+    unacknowledged: int
+    first_at: datetime
+    alarm_ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmFlood:
+    """A flood after ISA-18.2 that is going on: since when, how many, the most in ten minutes."""
+
+    began_at: datetime
+    alarms: int
+    peak: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmGroups:
+    """Standing alarms by cause, worst first, and the flood if one is going on."""
+
+    flood: AlarmFlood | None
+    groups: list[AlarmGroup]
+
+
 class AlarmQuery(ListQuery):
     """Which alarms: `state=standing` is every one that has not cleared.
 
@@ -86,6 +125,12 @@ class AlarmQuery(ListQuery):
     incident_id: int | None = None
     rule: str | None = None
     q: Annotated[str | None, Field(max_length=200)] = None
+
+
+class AlarmPageQuery(AlarmQuery):
+    """What the page may be asked: `group=cause` groups, `none` shows a flood one by one."""
+
+    group: Literal["cause", "none"] | None = None
 
 
 class Shelving(Strict):

@@ -92,7 +92,7 @@ def alarms(connection: Connection, query: AlarmQuery, now: datetime) -> Page[Ala
         select=_SELECT,
         from_where=_FROM + _WHERE,
         parameters={
-            **query.model_dump(exclude={"limit", "cursor", "q"}),
+            **query.model_dump(exclude={"limit", "cursor", "q", "group"}),
             "pattern": like(query.q),
             "now": now,
         },

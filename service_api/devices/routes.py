@@ -27,6 +27,8 @@ from service_api.errors import PROBLEM_RESPONSES
 from service_api.pages import is_fragment, render
 from service_api.paging import Page
 from service_api.request import CurrentUser, Now, Transaction, wiring
+from service_api.suppressions.schemas import SuppressionQuery
+from service_api.suppressions.store import suppressions
 from service_api.tickets.store import deadlines
 from service_api.traps.schemas import TrapQuery
 from service_api.traps.store import traps
@@ -87,6 +89,7 @@ def show_device(
 ) -> Response:
     """Show one unit; asked by the page itself, only its live part."""
     device = store.device(connection, device_id, now)
+    quiet = suppressions(connection, SuppressionQuery(device_id=device_id, limit=20), now)
     return render(
         request,
         "devices/live.html" if is_fragment(request) else "devices/device.html",
@@ -100,4 +103,5 @@ def show_device(
         may_decide=user.role in {"admin", "integrator"},
         battery_course=course_of(store.health(connection, device_id, days=COURSE_DAYS, now=now)),
         battery_swaps=swaps(connection, device_id),
+        quiet=quiet,
     )

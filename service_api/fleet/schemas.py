@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from rules.suppression import SuppressionKind
 from service_api.alarms.schemas import Severity
 from service_api.paging import ListQuery
 
@@ -19,7 +20,8 @@ class FleetUnit:
     """One unit, one line: how it is now and the worst that stands.
 
     `badness` orders the fleet, worst first. `runtime_left_seconds` is predicted for now at this
-    load. The alarm is the worst standing one that is neither shelved nor explained by another.
+    load. The alarm is the worst standing one that is neither shelved nor quiet. `quiet_for` is why
+    the unit is quiet by design: work that goes on, or out of service.
     """
 
     id: int
@@ -56,13 +58,17 @@ class FleetUnit:
     alarm_raised_at: datetime | None
     incident_id: int | None
     ticket_id: int | None
+    quiet_for: SuppressionKind | None
     alarm_title_en: str | None
     alarm_title_zh: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class FleetSummary:
-    """The fleet in numbers; units are counted once in each line that fits them."""
+    """The fleet in numbers; units are counted once in each line that fits them.
+
+    What is quiet by design is counted there, and in no line of what it is quiet about.
+    """
 
     units: int
     on_battery: int
@@ -70,6 +76,7 @@ class FleetSummary:
     silent: int
     bypass: int
     off: int
+    quiet: int
     critical: int
     major: int
     minor: int
@@ -89,7 +96,7 @@ FleetSort: TypeAlias = Literal[
 class FleetQuery(ListQuery):
     """Which units, in which order; a sort beginning with "-" is descending."""
 
-    state: Literal["on_battery", "in_alarm", "silent", "bypass", "off"] | None = None
+    state: Literal["on_battery", "in_alarm", "silent", "bypass", "off", "quiet"] | None = None
     severity: Severity | None = None
     site_id: int | None = None
     customer_id: int | None = None

@@ -11,6 +11,7 @@ from typing import Any, LiteralString
 
 from psycopg.rows import class_row
 
+from rules.suppression import SuppressionKind
 from rules.version_store import known_rules
 from rules.versions import Known
 from service_api.alarms.store import LEVEL, like
@@ -26,7 +27,11 @@ _UNITS: LiteralString = (
     SELECT d.id, d.key, d.name, d.manufacturer, d.model, d.criticality,
         d.site_id, t.name AS site, t.name_zh AS site_zh, t.time_zone,
         d.customer_id, c.name AS customer, c.name_zh AS customer_zh, z.state,
-        greatest(z.badness, coalesce(a.level, 0) * 10
+        greatest(CASE
+                WHEN q.kind IN ('out_of_service', 'work_mode') THEN least(z.badness, 5)
+                WHEN q.kind = 'planned_work' AND z.badness < 40 THEN least(z.badness, 5)
+                ELSE z.badness END,
+            coalesce(a.level, 0) * 10
             + CASE WHEN a.level IS NOT NULL AND a.acknowledged_at IS NULL THEN 5 ELSE 0 END)
             AS badness,
         s.observed_at, s.received_at,
@@ -46,7 +51,7 @@ _UNITS: LiteralString = (
         a.severity, coalesce(a.state = 'stale', false) AS alarm_is_stale, a.acknowledged_at,
         a.raised_at, a.incident_id,
         (SELECT max(x.ticket_id) FROM ticket_alarm x WHERE x.alarm_id = a.id) AS ticket_id,
-        coalesce(a.level, 0) AS level
+        coalesce(a.level, 0) AS level, q.kind AS quiet_for
     FROM device d
     JOIN site t ON t.id = d.site_id
     JOIN customer c ON c.id = d.customer_id
@@ -56,12 +61,21 @@ _UNITS: LiteralString = (
     + LEVEL
     + """ AS level, count(*) OVER (PARTITION BY a.device_id) AS alarms
         FROM alarm a
-        WHERE a.cleared_at IS NULL AND a.inhibited_by IS NULL
+        WHERE a.cleared_at IS NULL AND NOT a.is_quiet
         AND (a.shelved_until_at IS NULL OR a.shelved_until_at <= %(now)s)
         ORDER BY a.device_id, """
     + LEVEL
     + """ DESC, a.acknowledged_at IS NOT NULL, a.raised_at
     ) a ON a.device_id = d.id
+    LEFT JOIN (
+        SELECT DISTINCT ON (x.id) x.id, y.kind
+        FROM suppression y JOIN device x ON x.site_id = y.site_id
+            AND (y.device_id IS NULL OR y.device_id = x.id)
+        WHERE y.ended_at IS NULL AND y.begins_at <= %(now)s AND y.kind <> 'chattering'
+        AND (y.kind = 'planned_work' OR y.rule_keys IS NULL)
+        ORDER BY x.id, array_position(
+            ARRAY['out_of_service', 'work_mode', 'planned_work'], y.kind)
+    ) q ON q.id = d.id
     CROSS JOIN LATERAL (
         SELECT state, badness FROM (VALUES
             (s.received_at IS NULL, 'unknown', 20),
@@ -88,18 +102,19 @@ _SELECT: LiteralString = """
     customer_id, customer, customer_zh, state, badness, observed_at, received_at,
     on_battery_since_at, runtime_left, battery_charge, ups_load, input_voltage,
     input_voltage_nominal, output_voltage, battery_temperature, alarms, alarm_id, rule_key,
-    severity, alarm_is_stale, acknowledged_at, raised_at, incident_id, ticket_id
+    severity, alarm_is_stale, acknowledged_at, raised_at, incident_id, ticket_id, quiet_for
 """
 
 _FROM: LiteralString = "FROM (" + _UNITS + ") u"
 
 _WHERE: LiteralString = """
     WHERE CASE %(state)s::text
-        WHEN 'on_battery' THEN state IN ('on_battery', 'low_battery')
+        WHEN 'on_battery' THEN state IN ('on_battery', 'low_battery') AND quiet_for IS NULL
         WHEN 'in_alarm' THEN level > 0
-        WHEN 'silent' THEN state IN ('silent', 'unknown')
-        WHEN 'bypass' THEN state = 'bypass'
-        WHEN 'off' THEN state = 'off'
+        WHEN 'silent' THEN state IN ('silent', 'unknown') AND quiet_for IS NULL
+        WHEN 'bypass' THEN state = 'bypass' AND quiet_for IS NULL
+        WHEN 'off' THEN state = 'off' AND quiet_for IS NULL
+        WHEN 'quiet' THEN quiet_for IS NOT NULL
         ELSE true END
     AND (%(severity)s::text IS NULL OR severity = %(severity)s)
     AND (%(site_id)s::bigint IS NULL OR site_id = %(site_id)s)
@@ -133,7 +148,9 @@ _SORTS: dict[str, tuple[tuple[LiteralString, LiteralString, bool], ...]] = {
 
 
 def _unit(known: Known, row: tuple[Any, ...]) -> FleetUnit:
-    return FleetUnit(*row, *(known.title(row[27]) if row[27] else (None, None)))
+    quiet_for = None if row[-1] is None else SuppressionKind(row[-1])
+    titles = known.title(row[27]) if row[27] else (None, None)
+    return FleetUnit(*(*row[:-1], quiet_for, *titles))
 
 
 def _parameters(connection: Connection, now: datetime) -> dict[str, object]:
@@ -179,11 +196,14 @@ def summary(
         found = cursor.execute(
             """
             SELECT count(*) AS units,
-                count(*) FILTER (WHERE state IN ('on_battery', 'low_battery')) AS on_battery,
+                count(*) FILTER (WHERE state IN ('on_battery', 'low_battery')
+                    AND quiet_for IS NULL) AS on_battery,
                 count(*) FILTER (WHERE level > 0) AS in_alarm,
-                count(*) FILTER (WHERE state IN ('silent', 'unknown')) AS silent,
-                count(*) FILTER (WHERE state = 'bypass') AS bypass,
-                count(*) FILTER (WHERE state = 'off') AS off,
+                count(*) FILTER (WHERE state IN ('silent', 'unknown')
+                    AND quiet_for IS NULL) AS silent,
+                count(*) FILTER (WHERE state = 'bypass' AND quiet_for IS NULL) AS bypass,
+                count(*) FILTER (WHERE state = 'off' AND quiet_for IS NULL) AS off,
+                count(*) FILTER (WHERE quiet_for IS NOT NULL) AS quiet,
                 count(*) FILTER (WHERE severity = 'critical') AS critical,
                 count(*) FILTER (WHERE severity = 'major') AS major,
                 count(*) FILTER (WHERE severity = 'minor') AS minor,

@@ -88,6 +88,7 @@ def addresses(doors: Doors) -> list[str]:
         "/alarms",
         "/alarms?state=cleared",
         "/alarms/figures",
+        "/suppressions",
         f"/alarms/{fleet.alarms['stale']}",
         "/incidents",
         "/incidents?state=all",
