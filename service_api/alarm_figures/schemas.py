@@ -51,7 +51,9 @@ class AlarmFigures:
     flood_share: float
     standing_over_a_day: int
     stale: int
+    latched: int
     shelved: int
+    quiet: int
     priorities: dict[str, float]
     acknowledged: int
     acknowledge_median: float | None

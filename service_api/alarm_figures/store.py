@@ -3,6 +3,8 @@
 from collections import defaultdict
 from datetime import datetime, timedelta
 
+from psycopg.rows import dict_row
+
 from rules.alarm_figures import (
     FEWEST_DAYS,
     PRIORITIES,
@@ -33,7 +35,7 @@ def figures(connection: Connection, *, days: int, now: datetime) -> AlarmFigures
     raised, by_pair, levels = _raised(connection, since, until)
     found = floods(raised, until)
     known_days = (until - since) / timedelta(days=1)
-    standing, stale, shelved = _standing(connection, now)
+    standing = _standing(connection, now)
     count, median, ninety = _acknowledged(connection, since, until)
     frequent = _frequent(connection, by_pair, len(raised))
     return AlarmFigures(
@@ -47,9 +49,11 @@ def figures(connection: Connection, *, days: int, now: datetime) -> AlarmFigures
         busy_share=busy_share(raised, since, until),
         floods=found[-_TOP:],
         flood_share=flooded_share(found, since, until),
-        standing_over_a_day=standing,
-        stale=stale,
-        shelved=shelved,
+        standing_over_a_day=standing["over_a_day"],
+        stale=standing["stale"],
+        latched=standing["latched"],
+        shelved=standing["shelved"],
+        quiet=standing["quiet"],
         priorities={level: levels[level] / len(raised) if raised else 0.0 for level in PRIORITIES},
         acknowledged=count,
         acknowledge_median=median,
@@ -82,17 +86,23 @@ def _raised(
     return raised, by_pair, levels
 
 
-def _standing(connection: Connection, now: datetime) -> tuple[int, int, int]:
-    row = connection.execute(
-        """
-        SELECT count(*) FILTER (WHERE raised_at < %(since)s AND shelved_until_at IS NULL),
-            count(*) FILTER (WHERE state = 'stale'),
-            count(*) FILTER (WHERE shelved_until_at IS NOT NULL)
-        FROM alarm WHERE cleared_at IS NULL AND NOT is_quiet
-        """,
-        {"since": now - STANDS_FROM},
-    ).fetchone()
-    return (0, 0, 0) if row is None else (int(row[0]), int(row[1]), int(row[2]))
+def _standing(connection: Connection, now: datetime) -> dict[str, int]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(
+            """
+            SELECT count(*) FILTER (WHERE NOT is_quiet AND raised_at < %(since)s
+                    AND shelved_until_at IS NULL) AS over_a_day,
+                count(*) FILTER (WHERE NOT is_quiet AND state = 'stale') AS stale,
+                count(*) FILTER (WHERE NOT is_quiet AND state = 'latched') AS latched,
+                count(*) FILTER (WHERE NOT is_quiet AND shelved_until_at IS NOT NULL) AS shelved,
+                count(*) FILTER (WHERE is_quiet) AS quiet
+            FROM alarm WHERE cleared_at IS NULL
+            """,
+            {"since": now - STANDS_FROM},
+        ).fetchone()
+    if found is None:
+        raise AssertionError("an aggregate always has a row")
+    return found
 
 
 def _acknowledged(
