@@ -47,6 +47,18 @@ def known_rules(connection: Connection, shipped: Mapping[str, Rule] | None = Non
     return known(catalogue() if shipped is None else shipped, newest, retired)
 
 
+def newest_versions(connection: Connection) -> list[Version]:
+    """Return the newest version of every scope, also of what was taken away."""
+    return [
+        _version(row)
+        for row in connection.execute(
+            "SELECT DISTINCT ON (rule_key, scope, about, maker) "
+            + _COLUMNS
+            + " FROM rule_version ORDER BY rule_key, scope, about, maker, version DESC"
+        )
+    ]
+
+
 def newest_id(connection: Connection) -> int:
     """Return the id of the newest version, 0 where there is none."""
     row = connection.execute("SELECT coalesce(max(id), 0) FROM rule_version").fetchone()

@@ -42,6 +42,7 @@ from service_api.operating import HttpMetrics, Measured
 from service_api.reliability import routes as reliability
 from service_api.reminders import routes as reminders
 from service_api.request import AppConfig, Wiring
+from service_api.rules import own_routes as own_rules
 from service_api.rules import routes as rules
 from service_api.spares import routes as spares
 from service_api.suppressions import routes as suppressions
@@ -69,6 +70,7 @@ NOUNS = (
     battery,
     reminders,
     reliability,
+    own_rules,
     rules,
     spares,
     notifications,

@@ -244,6 +244,18 @@ def _add_rules(commands: "Commands") -> None:
     checked.add_argument("file", type=Path, nargs="?")
     checked.add_argument("--json", action="store_true")
     checked.set_defaults(command=_late("cli_tools", "rules_check"))
+    written = rules.add_parser("export", help="own rules and overrides as TOML")
+    written.add_argument("file", type=Path, nargs="?", help="where to; by default to the screen")
+    written.set_defaults(command=_late("cli_rules", "rules_export"))
+    taken = rules.add_parser("import", help="save what a TOML file changes, all of it or nothing")
+    taken.add_argument("file", type=Path)
+    taken.add_argument("--reason", required=True, help="why: kept with every version")
+    taken.add_argument("--dry-run", action="store_true", help="only say what would change")
+    taken.add_argument(
+        "--replace", action="store_true", help="take away what the file does not name"
+    )
+    taken.add_argument("--json", action="store_true")
+    taken.set_defaults(command=_late("cli_rules", "rules_import"))
     tried = rules.add_parser("backtest", help="try a rule on history: what it would have raised")
     tried.add_argument("rule", help="a rule's key; a TOML file, or FILE:KEY for one of several")
     tried.add_argument(

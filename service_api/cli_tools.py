@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from collector.address import AddressInvalid, MqttAddress, parse_address
@@ -17,7 +18,9 @@ from device_sims.recordings import RecordingInvalid
 from device_sims.replay import serve_recording
 from device_sims.scenario import ScenarioInvalid, load_scenario
 from device_sims.serve import serve
-from rules.catalogue import RuleInvalid, catalogue, read_rules
+from rules.catalogue import Rule, RuleInvalid, catalogue
+from rules.catalogue.text import read_tables, rule_of
+from rules.rule_exchange import read_exchange
 from service_api.broker_tls import broker_tls
 from service_api.cli_messages import replay_messages
 from service_api.cli_shared import CommandFailed, UsageError, print_json, reason
@@ -152,7 +155,7 @@ def profile_list(arguments: argparse.Namespace) -> None:
 def rules_check(arguments: argparse.Namespace) -> None:
     """Check a file of rules, or the shipped ones."""
     try:
-        rules = catalogue() if arguments.file is None else read_rules(_read(arguments.file))
+        rules = catalogue() if arguments.file is None else _rules_in(_read(arguments.file))
     except RuleInvalid as error:
         raise CommandFailed(str(error)) from error
     if arguments.json:
@@ -172,6 +175,12 @@ def rules_check(arguments: argparse.Namespace) -> None:
     for rule in rules.values():
         print(f"{rule.key:28} {rule.severity:9} {rule.title_en}")
     print(f"{len(rules)} rules are fine")
+
+
+def _rules_in(text: str) -> Mapping[str, Rule]:
+    """Return the rules of a text; overrides, as they are exported, are read too."""
+    read_exchange(text)
+    return {key: rule_of(key, one) for key, one in read_tables(text).items() if key != "override"}
 
 
 def _read(path: Path) -> str:

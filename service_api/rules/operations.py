@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from rules.catalogue import catalogue
 from rules.operations import NotThere, OperationRefused
 from rules.switched_off import set_rule
+from rules.version_store import known_rules
 from service_api.request import Connection
 
 
@@ -21,7 +21,7 @@ def switch(
 
     Raises `NotThere` for a rule that is not, `OperationRefused` for one that is as wanted already.
     """
-    if key not in catalogue():
+    if key not in known_rules(connection).rules:
         raise NotThere(f"there is no rule {key}")
     changed = set_rule(
         connection, key, enabled=enabled, reason=reason.strip(), actor=actor, now=now

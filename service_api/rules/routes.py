@@ -14,6 +14,7 @@ from service_api.pages import done, render
 from service_api.paging import Page
 from service_api.request import STAFF_ROLES, Dispatcher, Now, Transaction, require
 from service_api.rules import store
+from service_api.rules.drafting import place_of
 from service_api.rules.operations import switch
 from service_api.rules.schemas import (
     Checked,
@@ -43,7 +44,7 @@ def check_rules(_user: Insider, body: RuleText) -> Checked:
     try:
         return Checked(sorted(read_rules(body.text)), None)
     except RuleInvalid as problem:
-        return Checked([], str(problem))
+        return Checked([], str(problem), place_of(problem))
 
 
 @api.get("/{key}")

@@ -124,10 +124,12 @@ clear_after_seconds = 60
 source = "ours"
 """
     told = api.post("/api/v1/rules/check", json={"text": good}).json()
-    assert told == {"rules": ["my_rule"], "problem": None}
+    assert told == {"rules": ["my_rule"], "problem": None, "place": None}
     wrong = api.post("/api/v1/rules/check", json={"text": good.replace("ups_load", "ups_lod")})
     assert "my_rule" in wrong.json()["problem"]
     assert "ups_lod" in wrong.json()["problem"]
+    assert wrong.json()["place"]["field"] == "condition"
+    assert wrong.json()["place"]["position"] == 1
     assert api.get("/api/v1/rules/my_rule").status_code == 404
 
 
