@@ -43,6 +43,7 @@ from service_api.reliability import routes as reliability
 from service_api.reminders import routes as reminders
 from service_api.request import AppConfig, Wiring
 from service_api.rules import own_routes as own_rules
+from service_api.rules import page_routes as rule_pages
 from service_api.rules import routes as rules
 from service_api.spares import routes as spares
 from service_api.suppressions import routes as suppressions
@@ -71,6 +72,7 @@ NOUNS = (
     reminders,
     reliability,
     own_rules,
+    rule_pages,
     rules,
     spares,
     notifications,

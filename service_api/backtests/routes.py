@@ -15,6 +15,7 @@ from service_api.backtests.schemas import (
     Backtest,
     BacktestQuery,
     BacktestRow,
+    BacktestsQuery,
     NewBacktest,
     NewBacktestForm,
     RuleChoice,
@@ -83,7 +84,7 @@ def show_backtests(
     _user: Tester,
     connection: Transaction,
     now: Now,
-    query: Annotated[BacktestQuery, Query()],
+    query: Annotated[BacktestsQuery, Query()],
 ) -> Response:
     """Show the form and what was tried before."""
     return render(
@@ -91,6 +92,7 @@ def show_backtests(
         "backtests/list.html",
         page=store.backtests(connection, query),
         rules=sorted(known_rules(connection).rules.values(), key=lambda rule: rule.key),
+        rule=query.rule,
         sites=store.sites(connection),
         since=(now - USUAL_SPAN).date(),
         until=now.date(),

@@ -66,6 +66,12 @@ class BacktestQuery(ListQuery):
     state: BacktestState | None = None
 
 
+class BacktestsQuery(BacktestQuery):
+    """The same on the page, where a rule may be chosen beforehand."""
+
+    rule: Annotated[str, Field(max_length=100)] = "high_load"
+
+
 @dataclass(frozen=True, slots=True)
 class BacktestRow:
     """A back-test as lists have it."""

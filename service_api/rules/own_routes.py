@@ -115,7 +115,7 @@ def change_rule(
     """Save the next version of a rule of your own."""
     try:
         rule = the_rule(body.text)
-        _same_key(key, rule.key)
+        same_key(key, rule.key)
         operations.change_rule(
             connection,
             rule,
@@ -129,7 +129,8 @@ def change_rule(
     return store.rule(connection, key, now)
 
 
-def _same_key(key: str, written: str) -> None:
+def same_key(key: str, written: str) -> None:
+    """Refuse a text that is of another rule; raise `RuleInvalid`."""
     if key != written:
         raise RuleInvalid(
             f"the text is of rule {written[:80]}, the address of {key[:80]}",
@@ -209,7 +210,7 @@ def override_rule(
     """Save an override for a scope: what differs there, in TOML under the rule's key."""
     try:
         tables = read_tables(body.text)
-        _same_key(key, next(iter(tables)) if len(tables) == 1 else "")
+        same_key(key, next(iter(tables)) if len(tables) == 1 else "")
         operations.override_rule(
             connection,
             key,

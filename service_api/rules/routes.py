@@ -79,9 +79,15 @@ def switch_rule_on(
 
 
 @pages.get("")
-def show_rules(request: Request, _user: Insider, connection: Transaction, now: Now) -> Response:
+def show_rules(request: Request, user: Insider, connection: Transaction, now: Now) -> Response:
     """Show every rule."""
-    return render(request, "rules/list.html", rules=store.rules(connection, now))
+    return render(
+        request,
+        "rules/list.html",
+        rules=store.rules(connection, now),
+        unusable=store.unusable(connection),
+        may_change=user.role in {"admin", "dispatcher"},
+    )
 
 
 @pages.get("/{key}")
@@ -94,6 +100,8 @@ def show_rule(
         "rules/rule.html",
         rule=store.rule(connection, key, now),
         events=store.events(connection, key),
+        overrides=store.overrides(connection, key),
+        versions=store.versions(connection, key),
         may_switch=user.role in {"admin", "dispatcher"},
     )
 

@@ -304,3 +304,19 @@ class KnownWord:
     high: float | None
     choices: list[str]
     about: str
+
+
+class OverrideEndForm(Form):
+    """Which override ends, by its version, and why."""
+
+    version: Annotated[int, Field(ge=1)]
+    reason: Why
+
+
+class ImportForm(Form):
+    """A text to be taken in, from a page."""
+
+    text: Annotated[str, Field(max_length=500_000)] = ""
+    reason: Annotated[str, Field(max_length=500)] = ""
+    replace: str = ""
+    deed: Literal["look", "save"] = "look"

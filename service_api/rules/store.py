@@ -177,12 +177,13 @@ def versions(connection: Connection, key: str) -> list[RuleVersion]:
 
 def version(connection: Connection, key: str, version_id: int) -> RuleVersion:
     """Return one version; raise `NotFound`."""
-    found = _version(connection, key, version_id)
+    found = kept_version(connection, key, version_id)
     newest = {one.scope: one.id for one in reversed(versions_of(connection, key))}
     return _told(found, newest.get(found.scope))
 
 
-def _version(connection: Connection, key: str, version_id: int) -> Version:
+def kept_version(connection: Connection, key: str, version_id: int) -> Version:
+    """Return a version of a rule or of an override of it; raise `NotFound`."""
     found = version_of(connection, version_id)
     if found is None or found.rule_key != key:
         raise NotFound(f"Rule {key} has no version {version_id}.")
@@ -209,9 +210,9 @@ def changes(
     connection: Connection, key: str, version_id: int, against: int | None
 ) -> tuple[RuleVersion | None, list[FieldChange]]:
     """Return what a version changed: against another, or against the one before it."""
-    found = _version(connection, key, version_id)
+    found = kept_version(connection, key, version_id)
     if against is not None:
-        before: Version | None = _version(connection, key, against)
+        before: Version | None = kept_version(connection, key, against)
     else:
         earlier = [
             one
@@ -257,3 +258,23 @@ def overrides(connection: Connection, key: str) -> list[Override]:
 def unusable(connection: Connection) -> list[tuple[RuleVersion, RuleInvalid]]:
     """Return versions in force that cannot be used, with the reason."""
     return [(_told(one, one.id), error) for one, error in known_rules(connection).unusable]
+
+
+def sites(connection: Connection) -> list[tuple[str, str, str]]:
+    """Return the sites with units: key, name in both languages."""
+    return connection.execute(
+        """
+        SELECT key, name, name_zh FROM site s
+        WHERE EXISTS (SELECT FROM device d WHERE d.site_id = s.id) ORDER BY name, key LIMIT 2000
+        """
+    ).fetchall()
+
+
+def models(connection: Connection) -> list[tuple[str, str, int]]:
+    """Return the models of the fleet: maker, model, how many units."""
+    return connection.execute(
+        """
+        SELECT coalesce(manufacturer, ''), model, count(*) FROM device
+        WHERE model IS NOT NULL AND model <> '' GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 1000
+        """
+    ).fetchall()

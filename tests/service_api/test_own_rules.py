@@ -372,3 +372,82 @@ def test_words_are_found_by_meaning_in_both_languages(desk):
     assert "battery_temperature" in found("电池温度")
     assert "avg_15m(ups_load)" in found("average")
     assert found("no such thing") == set()
+
+
+FORM = {
+    "key": "busy",
+    "title_en": "Busy",
+    "title_zh": "繁忙",
+    "severity": "minor",
+    "condition": "ups_load > 60",
+    "raise_value": "1.5",
+    "raise_unit": "min",
+    "source": "ours",
+    "reason": WHY,
+}
+
+
+def post(page, path: str, **fields: str):
+    token = page.get("/rules/import").text.partition('name="csrf_token" value="')[2]
+    return page.post(path, data={"csrf_token": token.partition('"')[0], **fields})
+
+
+def test_a_form_makes_a_rule_and_one_with_a_fault_comes_back_as_it_was_filled_in(doors, desk):
+    page = doors.page("desk")
+    refused = post(page, "/rules/new", **FORM | {"condition": "ups_load > 60 ; DROP TABLE device"})
+    assert refused.status_code == 422
+    assert "<mark>;</mark>" in refused.text
+    assert 'value="Busy"' in refused.text
+    assert post(page, "/rules/new", **FORM | {"reason": " "}).status_code == 422
+    assert post(page, "/rules/new", **FORM | {"key": "x]\n[y"}).status_code == 422
+    assert post(page, "/rules/new", **FORM | {"raise_value": "soon"}).status_code == 422
+    assert doors.write("SELECT count(*) FROM rule_version") == [(0,)]
+
+    assert post(page, "/rules/new", **FORM).status_code == 303
+    kept = desk.get("/api/v1/rules/busy").json()
+    assert (kept["raise_after_seconds"], kept["clear_after_seconds"]) == (90, 0)
+    assert kept["title_zh"] == "繁忙"
+
+
+def test_a_form_keeps_what_it_does_not_show(doors, desk):
+    make(desk, STEADY.replace("source", 'follows = ["mains_failure"]\nlatches = true\nsource', 1))
+    page = doors.page("desk")
+    changed = FORM | {"based_on": "1", "title_en": "Loaded"}
+    assert post(page, "/rules/steady_load/edit", **changed).status_code == 303
+    text = desk.get("/api/v1/rules/steady_load/versions").json()[0]["text"]
+    assert 'follows = ["mains_failure"]' in text
+    assert "latches = true" in text
+    assert 'title.en = "Loaded"' in text
+    assert "ticket" not in text
+
+
+def test_an_import_on_the_page_is_looked_at_and_then_saved(doors, desk):
+    page = doors.page("desk")
+    looked = post(page, "/rules/import", text=STEADY, reason=WHY, deed="look")
+    assert "avg_15m(ups_load) &gt; 70" in looked.text
+    assert doors.write("SELECT count(*) FROM rule_version") == [(0,)]
+    assert post(page, "/rules/import", text=STEADY, reason=WHY, deed="save").status_code == 303
+    assert desk.get("/api/v1/rules/steady_load").status_code == 200
+    bad = post(page, "/rules/import", text=STEADY + "[x", reason=WHY, deed="save")
+    assert bad.status_code == 422
+
+
+def test_a_rule_of_ours_is_called_by_its_title_where_its_alarms_are(doors, desk):
+    make(desk)
+    device_id, _ = device(doors)
+    (alarm_id,) = doors.write(
+        """
+        INSERT INTO alarm (device_id, customer_id, site_id, rule_key, severity, state, raised_at,
+            changed_at, reason)
+        SELECT id, customer_id, site_id, 'steady_load', 'minor', 'active', %s, %s, '{}'
+        FROM device WHERE id = %s RETURNING id
+        """,
+        NOW,
+        NOW,
+        device_id,
+    )[0]
+    for retired in (False, True):
+        if retired:
+            desk.post("/api/v1/rules/steady_load/retire", json={"reason": WHY})
+        told = desk.get(f"/api/v1/alarms/{alarm_id}").json()
+        assert (told["title_en"], told["title_zh"]) == ("Load stays high", "负载持续偏高")
