@@ -96,7 +96,7 @@ def _override(number: int, one: object) -> tuple[str, Scope, dict[str, Any]]:
     named = {
         name: fields.pop(name) for name in ("device", "site", "model", "maker") if name in fields
     }
-    if not isinstance(key, str) or not all(isinstance(v, str) and v for v in named.values()):
+    if not isinstance(key, str) or not all(map(_is_name, named.values())):
         raise RuleInvalid(
             f"override {number}: needs `rule`, and texts for device, site, model and maker",
             reason_zh=f"第 {number} 个覆盖：须有 rule，device、site、model、maker 须为文本",
@@ -114,6 +114,10 @@ def _override(number: int, one: object) -> tuple[str, Scope, dict[str, Any]]:
     for kind, about in named.items():
         return key, _scope(kind, about, maker), fields
     return key, Scope("all"), fields
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 200
 
 
 def _scope(kind: str, about: str, maker: str) -> Scope:

@@ -130,7 +130,7 @@ def put_aside(connection: Connection, in_force: Iterable[str], *, now: datetime)
             WHERE id = ANY(%(ids)s) AND cleared_at IS NULL AND state <> 'stale'
             RETURNING id, rule_key)
         INSERT INTO alarm_event (alarm_id, at, kind, actor, detail)
-        SELECT id, %(now)s, 'stale', 'rule:' || rule_key, '{"why": "the rule is switched off"}'
+        SELECT id, %(now)s, 'stale', 'rule:' || rule_key, '{"why": "the rule is not in force"}'
         FROM stale ORDER BY id
         """,
         {"now": now, "ids": alarm_ids},

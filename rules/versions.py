@@ -168,6 +168,8 @@ def _take(found: Known, shipped: Mapping[str, Rule], version: Version, text: str
         found.rules[key] = read_own(key, text)
         return
     rule = found.rules.get(key)
+    if rule is None and key in found.retired:
+        return  # it rests with its rule
     if rule is None:
         raise RuleInvalid(
             f"there is no rule {key}", reason_zh=f"没有规则 {key}", rule=key, field="override"

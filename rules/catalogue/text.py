@@ -58,8 +58,10 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-_Line = Annotated[str, Field(min_length=1, max_length=200)]
-_Passage = Annotated[str, Field(min_length=1, max_length=2_000)]
+_Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_Passage = Annotated[
+    str, Field(min_length=1, max_length=2_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")
+]
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,59}$")]
 _Seconds = Annotated[int, Field(ge=0, le=30 * 86_400)]
 
@@ -278,7 +280,7 @@ def read_tables(toml_text: str) -> dict[str, Any]:
         )
     try:
         return tomllib.loads(toml_text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOML's own, and numbers of thousands of digits
         raise RuleInvalid(
             f"not valid TOML: {error}", reason_zh=f"不是有效的 TOML：{error}"
         ) from error
@@ -380,6 +382,7 @@ _SAID_ZH = {
     "bool_type": "应为 true 或 false",
     "string_too_short": "不能为空",
     "string_too_long": "文本过长：{}",
+    "string_pattern_mismatch": "含有不允许的字符：{}",
     "model_type": "应为表：{}",
 }
 """What is wrong with a field, by pydantic's word for it."""

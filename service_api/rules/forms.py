@@ -18,7 +18,7 @@ from rules.versions import Scope
 from service_api.paging import Form
 from service_api.rules.schemas import MOST_RULE_TEXT
 
-_Short = Annotated[str, Field(max_length=200)]
+_Short = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 _Long = Annotated[str, Field(max_length=4_000)]
 _UNNAMED = "unnamed"
 UNITS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
@@ -54,7 +54,7 @@ class RuleForm(Form):
     model: _Short = ""
     toml: Annotated[str, Field(max_length=MOST_RULE_TEXT)] = ""
     by: _Short = "form"
-    reason: Annotated[str, Field(max_length=500)] = ""
+    reason: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] = ""
     based_on: _Short = ""
 
     @property

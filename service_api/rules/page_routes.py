@@ -163,7 +163,7 @@ def _base(connection: Connection, key: str) -> dict[str, Any]:
 @pages.get("/import")
 def show_import(request: Request, _user: Dispatcher, _connection: Transaction) -> Response:
     """Show where a text is taken in."""
-    return render(request, "rules/import.html", form=ImportForm(), plan=None, problem=None)
+    return render(request, "rules/import.html", form=None, plan=None, problem=None)
 
 
 @pages.post("/import")

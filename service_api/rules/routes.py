@@ -86,6 +86,7 @@ def show_rules(request: Request, user: Insider, connection: Transaction, now: No
         "rules/list.html",
         rules=store.rules(connection, now),
         unusable=store.unusable(connection),
+        retired=store.retired(connection),
         may_change=user.role in {"admin", "dispatcher"},
     )
 

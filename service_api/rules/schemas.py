@@ -11,6 +11,8 @@ from service_api.paging import Form, Strict
 
 MOST_RULE_TEXT = 20_000
 """Characters of one rule in TOML."""
+Why = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]*\S[^\x00]*$")]
+"""Why something is changed: kept with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +85,13 @@ class RuleEvent:
 class Switching(Strict):
     """Why a rule is switched off or on."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
+    reason: Why
 
 
 class SwitchingForm(Form):
     """The same from a page."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
+    reason: Why
 
 
 class RuleText(Strict):
@@ -118,9 +120,7 @@ class Checked:
     place: Place | None = None
 
 
-Why = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
-"""Why a version is saved: kept with it."""
-_About = Annotated[str, Field(max_length=200)]
+_About = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 
 
 class ScopeChoice(Strict):
@@ -317,6 +317,6 @@ class ImportForm(Form):
     """A text to be taken in, from a page."""
 
     text: Annotated[str, Field(max_length=500_000)] = ""
-    reason: Annotated[str, Field(max_length=500)] = ""
+    reason: Why
     replace: str = ""
     deed: Literal["look", "save"] = "look"

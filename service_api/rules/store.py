@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from psycopg.rows import class_row
 
-from rules.catalogue import Rule, RuleInvalid
+from rules.catalogue import Rule, RuleInvalid, catalogue
 from rules.catalogue.writing import differences
 from rules.occasions import FACTS
 from rules.points import BY_COLUMN, FACT_COLUMNS
@@ -92,7 +92,8 @@ def _line(rule: Rule, stand: _Stand) -> RuleLine:
     switch = stand.switches.get(rule.key)
     off = switch if switch is not None and not switch.enabled else None
     of_rule = [one for one in stand.newest if one.rule_key == rule.key]
-    own = next((one for one in of_rule if one.scope == RULE), None)
+    is_own = rule.key not in catalogue()
+    own = next((one for one in of_rule if is_own and one.scope == RULE), None)
     ticket = rule.ticket
     return RuleLine(
         key=rule.key,
@@ -110,7 +111,7 @@ def _line(rule: Rule, stand: _Stand) -> RuleLine:
         action_en=None if ticket is None else ticket.action_en,
         action_zh=None if ticket is None else ticket.action_zh,
         words=[word_of(column) for column in sorted(rule.columns)],
-        origin="shipped" if own is None else "own",
+        origin="own" if is_own else "shipped",
         version=None if own is None else own.version,
         retired=own is not None and own.text is None,
         overrides=sum(one.scope != RULE and one.text is not None for one in of_rule),
@@ -252,6 +253,14 @@ def overrides(connection: Connection, key: str) -> list[Override]:
             str(unusable[one.id]) if one.id in unusable else None,
         )
         for number, one in enumerate(found)
+    ]
+
+
+def retired(connection: Connection) -> list[tuple[str, str, str]]:
+    """Return the rules of ours that were retired: key, title in both languages."""
+    return [
+        (key, rule.title_en, rule.title_zh)
+        for key, rule in sorted(known_rules(connection).retired.items())
     ]
 
 

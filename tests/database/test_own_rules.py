@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
+import polars as pl
 import psycopg
 import pytest
 
 from collector.ingest import Ingest
 from collector.tick import tick
 from rules.catalogue import catalogue
+from rules.conditions import Condition
+from rules.engine import Engine
 from rules.live import LOOK_EVERY, LiveRules
+from rules.occasion_store import judge_devices
+from rules.occasions import Occasion
 from rules.version_store import known_rules, save_version
 from rules.versions import ALL, RULE, Scope
 from tests.cast import HEALTHY, Service, register
@@ -201,6 +206,64 @@ def test_a_version_that_cannot_be_used_is_put_aside_with_a_finding_and_the_other
     assert service.rows(
         "SELECT subject FROM finding WHERE kind = 'rule_unusable' AND closed_at IS NULL"
     ) == [("nobody@device:ups-0-1",)]
+
+
+def test_a_rule_that_fails_live_is_switched_off_alone(service, save, database, monkeypatch):
+    (ups,) = register(database.admin_dsn)
+    written = Condition.to_polars
+    monkeypatch.setattr(
+        Condition,
+        "to_polars",
+        lambda self: pl.col("gone") > 0 if "55" in self.text else written(self),
+    )
+    save("steady_load", RULE, OWN)
+    save("other_load", RULE, OWN.replace("steady_load", "other_load").replace("55", "50"))
+    load(service, [ups], 60.0)
+    assert service.rows("SELECT rule_key, enabled FROM rule_override") == [("steady_load", False)]
+    assert service.rows("SELECT kind, subject FROM finding") == [("rule_failed", "steady_load")]
+    assert alarms(service, "other_load") == [(ups, "minor", "active")]
+    load(service, [ups], 60.0)
+    assert service.one("SELECT count(*) FROM quarantine") == 0
+
+
+def test_overrides_of_a_retired_rule_rest_with_it(service, save, database):
+    (ups,) = register(database.admin_dsn)
+    key = service.one("SELECT key FROM device")
+    save("steady_load", RULE, OWN)
+    save("steady_load", Scope("device", key), '[steady_load]\ncondition = "ups_load > 10"\n')
+    save("steady_load", RULE, None)
+    load(service, [ups], 60.0)
+    assert alarms(service, "steady_load") == []
+    assert service.one("SELECT count(*) FROM finding") == 0
+    save("steady_load", RULE, OWN)
+    load(service, [ups], 20.0)
+    assert alarms(service, "steady_load") == [(ups, "minor", "active")]
+
+
+def test_health_and_calendar_go_by_overrides_too(service, save, database):
+    worn, fine = register(database.admin_dsn, devices=2)
+    key = service.one("SELECT key FROM device WHERE id = %s", worn)
+    of_one = Scope("device", key)
+    save("battery_worn", of_one, '[battery_worn]\ncondition = "battery_index_high < 95"\n')
+    save("install_date_missing", of_one, "[install_date_missing]\nraise_after_seconds = 600\n")
+    rules = service.rules.engine(service.pool, service.clock.now).rules
+    with service.pool.connection() as connection:
+        judge_devices(
+            connection,
+            Engine(rules, Occasion.HEALTH),
+            {one: {"battery_index_high": 90.0} for one in (worn, fine)},
+            now=service.clock.now,
+        )
+        judge_devices(
+            connection,
+            Engine(rules, Occasion.CALENDAR),
+            {one: {"missing_install_date": True} for one in (worn, fine)},
+            now=service.clock.now,
+        )
+    assert alarms(service, "battery_worn") == [(worn, "minor", "active")]
+    assert service.rows(
+        "SELECT device_id, raised_at IS NOT NULL FROM reminder ORDER BY device_id"
+    ) == [(worn, False), (fine, True)]
 
 
 def test_titles_of_retired_rules_stay_known(service, save, database):

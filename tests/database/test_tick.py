@@ -129,7 +129,7 @@ def test_alarms_of_a_rule_switched_off_go_stale_at_once_and_can_be_closed_by_han
     service.tick()
     assert [state for rule, state, *_ in alarms(service)] == ["stale"]
     assert service.rows("SELECT kind, actor, detail FROM alarm_event ORDER BY id DESC LIMIT 1") == [
-        ("stale", "rule:fan_fault", {"why": "the rule is switched off"})
+        ("stale", "rule:fan_fault", {"why": "the rule is not in force"})
     ]
     events = service.one("SELECT count(*) FROM alarm_event")
     service.run(5, step=1)

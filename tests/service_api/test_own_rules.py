@@ -108,6 +108,7 @@ def test_a_rule_is_made_changed_taken_back_and_retired_and_every_version_stays(d
     assert "steady_load" not in in_force(doors)
     assert "steady_load" not in {one["key"] for one in desk.get("/api/v1/rules").json()["items"]}
     assert desk.get("/api/v1/rules/steady_load").json()["title_en"] == "Load stays high"
+    assert "Load stays high" in doors.page("desk").get("/rules").text
 
 
 def test_who_changes_an_old_version_is_told_who_was_faster(desk):
@@ -143,6 +144,8 @@ DEEP = "(" * 60 + "ups_load > 1" + ")" * 60
         (STEADY.replace('severity = "minor"', 'severity = "minor"\ncause = "x"'), "no cause x"),
         (STEADY + STEADY.replace("steady_load", "other"), "one rule is expected, there are 2"),
         ("a = " + "[" * 3_000, "nested too deeply"),
+        ("a = " + "9" * 5_000, "not valid TOML"),
+        (STEADY.replace("stays high", "stays\\u0000high"), "title.en"),
         ("x" * 30_000, "at most 20000"),
     ],
 )
@@ -206,6 +209,7 @@ def test_an_override_is_for_its_units_and_ends(doors, desk):
         ("high_load", 'severity = "major"', {"kind": "site", "about": "no-such"}, 422),
         ("high_load", 'severity = "major"', {"kind": "all", "about": "x"}, 422),
         ("high_load", 'title = "x"', {"kind": "all"}, 422),
+        ("high_load", 'severity = "major"', {"kind": "device", "about": "x\x00"}, 422),
         ("contract_ends", 'severity = "major"', {"kind": "model", "about": "X"}, 422),
         ("no_such_rule", 'severity = "major"', {"kind": "all"}, 404),
     ],
