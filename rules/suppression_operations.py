@@ -36,8 +36,12 @@ def suppress(
     reason: str,
     actor: str,
     now: datetime,
+    occurrence_id: int | None = None,
 ) -> int:
-    """Make alarms of a unit, or of all units of a site, quiet; returns the suppression's id."""
+    """Make alarms of a unit, or of all units of a site, quiet; returns the suppression's id.
+
+    `occurrence_id` names the time of planned work that it is for.
+    """
     if not reason.strip():
         raise OperationRefused("a suppression needs a reason")
     if begins_at < now - EARLIEST_BACK or begins_at > now + FURTHEST_AHEAD:
@@ -70,8 +74,9 @@ def suppress(
     created = connection.execute(
         """
         INSERT INTO suppression (customer_id, site_id, device_id, kind, rule_keys,
-            lets_critical_through, begins_at, ends_at, reason, created_at, created_by)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id
+            lets_critical_through, begins_at, ends_at, reason, created_at, created_by,
+            occurrence_id)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id
         """,
         (
             row[0],
@@ -85,6 +90,7 @@ def suppress(
             reason.strip(),
             now,
             actor,
+            occurrence_id,
         ),
     ).fetchone()
     if created is None:

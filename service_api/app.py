@@ -39,6 +39,7 @@ from service_api.limiter import Limiter
 from service_api.maintenance import routes as maintenance
 from service_api.notifications import routes as notifications
 from service_api.operating import HttpMetrics, Measured
+from service_api.planned_work import routes as planned_work
 from service_api.reliability import routes as reliability
 from service_api.reminders import routes as reminders
 from service_api.request import AppConfig, Wiring
@@ -52,6 +53,7 @@ from service_api.topology import routes as topology
 from service_api.traps import routes as traps
 from service_api.users import routes as users
 from service_api.work_orders import routes as work_orders
+from service_api.work_sessions import routes as work_sessions
 
 NOUNS = (
     door,
@@ -62,10 +64,12 @@ NOUNS = (
     alarm_figures,
     alarms,
     suppressions,
+    planned_work,
     incidents,
     campaigns,
     tickets,
     work_orders,
+    work_sessions,
     dispatch,
     maintenance,
     battery,

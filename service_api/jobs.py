@@ -14,6 +14,7 @@ from rules.version_store import known_rules
 from service_api.battery import nightly as battery_nightly
 from service_api.calendar_facts import CalendarFacts
 from service_api.maintenance import planning
+from service_api.planned_work import operations as planned_work
 from service_api.retention import let_go
 from service_api.schedule import Job
 from service_api.settings import Settings
@@ -32,6 +33,7 @@ def jobs(settings: Settings) -> Mapping[str, Job]:
         Job("frozen", timedelta(hours=1), _find_frozen, after=timedelta(minutes=20)),
         Job("cards", timedelta(hours=1), _note_cloned_engines),
         Job("campaigns", timedelta(hours=1), _find_campaigns, after=timedelta(minutes=40)),
+        Job("planned-work", timedelta(minutes=5), _see_to_planned_work),
         Job("retention", timedelta(days=1), drop, after=timedelta(hours=19)),
         Job("maintenance", timedelta(days=1), planning.plan_all, after=timedelta(hours=18)),
         Job("battery-health", timedelta(days=1), battery_nightly.compute_all, timedelta(hours=18)),
@@ -55,6 +57,14 @@ def _roll_up(pool: ConnectionPool, now: datetime) -> str:
         total += done
         if not done:
             return f"{total} buckets" if total else ""
+
+
+def _see_to_planned_work(pool: ConnectionPool, now: datetime) -> str:
+    with pool.connection() as connection:
+        made = planned_work.make_times(connection, now=now)
+    with pool.connection() as connection:
+        kept = planned_work.keep_results(connection, now=now)
+    return f"{made} times made, {kept} looked back on" if made or kept else ""
 
 
 def _find_frozen(pool: ConnectionPool, now: datetime) -> str:

@@ -77,6 +77,7 @@ NAVIGATION: tuple[Entry, ...] = (
     Entry("/coverage", msg("Coverage"), msg("Watch"), (*_STAFF, "integrator")),
     Entry("/work-orders", msg("Work orders"), msg("Serve")),
     Entry("/maintenance", msg("Maintenance"), msg("Serve")),
+    Entry("/planned-work", msg("Planned work"), msg("Serve")),
     Entry("/batteries", msg("Batteries"), msg("Serve")),
     Entry("/reminders", msg("Reminders"), msg("Serve"), (*_STAFF, "integrator")),
     Entry("/parts", msg("Parts"), msg("Serve"), (*_STAFF, "integrator")),

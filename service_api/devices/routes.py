@@ -32,6 +32,8 @@ from service_api.suppressions.store import suppressions
 from service_api.tickets.store import deadlines
 from service_api.traps.schemas import TrapQuery
 from service_api.traps.store import traps
+from service_api.work_sessions.schemas import WorkSessionQuery
+from service_api.work_sessions.store import sessions
 
 api = APIRouter(prefix="/api/v1/devices", tags=["devices"], responses=PROBLEM_RESPONSES)
 pages = APIRouter(prefix="/devices", include_in_schema=False)
@@ -90,6 +92,7 @@ def show_device(
     """Show one unit; asked by the page itself, only its live part."""
     device = store.device(connection, device_id, now)
     quiet = suppressions(connection, SuppressionQuery(device_id=device_id, limit=20), now)
+    at_work = sessions(connection, WorkSessionQuery(device_id=device_id, limit=1)).items
     return render(
         request,
         "devices/live.html" if is_fragment(request) else "devices/device.html",
@@ -104,4 +107,5 @@ def show_device(
         battery_course=course_of(store.health(connection, device_id, days=COURSE_DAYS, now=now)),
         battery_swaps=swaps(connection, device_id),
         quiet=quiet,
+        at_work=next(iter(at_work), None),
     )

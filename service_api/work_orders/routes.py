@@ -30,6 +30,8 @@ from service_api.work_orders.schemas import (
     WorkReport,
 )
 from service_api.work_orders.undoing import undo
+from service_api.work_sessions.schemas import WorkSession, WorkSessionQuery
+from service_api.work_sessions.store import sessions
 
 api = APIRouter(prefix="/api/v1/work-orders", tags=["work orders"], responses=PROBLEM_RESPONSES)
 pages = APIRouter(prefix="/work-orders", include_in_schema=False)
@@ -205,4 +207,13 @@ def show_order(
         usual_code=views.usual_code(order.ticket_source, kinds),
         is_staff=is_staff,
         is_over=order.next_step is None,
+        at_work=_at_work(connection, line.device_id),
     )
+
+
+def _at_work(connection: Connection, device_id: int | None) -> WorkSession | None:
+    """Return who is checked in at the order's unit."""
+    if device_id is None:
+        return None
+    found = sessions(connection, WorkSessionQuery(device_id=device_id, limit=1)).items
+    return found[0] if found else None

@@ -89,6 +89,8 @@ def addresses(doors: Doors) -> list[str]:
         "/alarms?state=cleared",
         "/alarms/figures",
         "/suppressions",
+        "/planned-work",
+        "/planned-work/new",
         f"/alarms/{fleet.alarms['stale']}",
         "/incidents",
         "/incidents?state=all",
