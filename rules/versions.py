@@ -258,14 +258,28 @@ def forms_of(
     """Return each rule's forms, and which of them a unit has.
 
     `units` are the units in the scope of each override, by its place in `overrides`, which are
-    least specific first: the later one wins.
+    least specific first: the later one wins. Overrides that say the same share a form.
     """
-    forms: dict[str, tuple[Rule, ...]] = {}
+    forms: dict[str, list[Rule]] = {}
+    numbered: dict[str, dict[tuple[object, ...], int]] = {}
     places: dict[str, dict[int, int]] = {}
     for number, (version, form) in enumerate(overrides):
-        in_scope = units.get(number, ())
         key = version.rule_key
-        place = len(forms.get(key, ()))
-        forms[key] = (*forms.get(key, ()), form)
-        places.setdefault(key, {}).update(dict.fromkeys(in_scope, place))
-    return forms, places
+        place = numbered.setdefault(key, {}).setdefault(_said(form), len(numbered[key]))
+        if place == len(forms.setdefault(key, [])):
+            forms[key].append(form)
+        places.setdefault(key, {}).update(dict.fromkeys(units.get(number, ()), place))
+    return {key: tuple(of_key) for key, of_key in forms.items()}, places
+
+
+def _said(form: Rule) -> tuple[object, ...]:
+    """Return what overrides can change, to tell forms apart by."""
+    clear = None if form.clear is None else form.clear.text
+    return (
+        form.condition.text,
+        clear,
+        form.raise_after,
+        form.clear_after,
+        form.severity,
+        form.ticket,
+    )

@@ -4,6 +4,7 @@ import re
 import tomllib
 from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -140,9 +141,14 @@ class OverrideText(Strict):
     no_ticket: bool = False
 
 
+@lru_cache(maxsize=8_192)
+def _condition(text: str) -> Condition:
+    return parse(text, COLUMNS, with_past=BY_COLUMN)
+
+
 def _parsed(key: str, field: str, text: str) -> Condition:
     try:
-        return parse(text, COLUMNS, with_past=BY_COLUMN)
+        return _condition(text)
     except ConditionInvalid as error:
         raise RuleInvalid(
             error.reason,

@@ -115,6 +115,7 @@ def ask_on_page(
         else None,
         since=_midnight(form.since),
         until=min(_midnight(form.until) + timedelta(days=1), now),
+        device=form.device or None,
         site=form.site or None,
         model=form.model or None,
         run=form.deed == "run",

@@ -55,6 +55,7 @@ class NewBacktestForm(Form):
     against_text: Annotated[str, Field(max_length=MOST_TEXT)] = ""
     since: Annotated[str, Field(max_length=10)] = ""
     until: Annotated[str, Field(max_length=10)] = ""
+    device: Annotated[str, Field(max_length=100)] = ""
     site: Annotated[str, Field(max_length=100)] = ""
     model: Annotated[str, Field(max_length=100)] = ""
     deed: Literal["estimate", "run"] = "run"

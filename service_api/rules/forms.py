@@ -39,6 +39,7 @@ class RuleForm(Form):
     clear_unit: _Short = "min"
     source: _Long = ""
     inhibited_by: _Long = ""
+    latches: _Short = ""
     work: _Short = "alarm"
     failure_mode: _Short = ""
     impact: _Short = "medium"
@@ -102,6 +103,7 @@ def rule_toml(form: RuleForm, base: Mapping[str, Any]) -> str:
         "clear_after_seconds": _seconds(form, "clear", form.clear_value, form.clear_unit) or 0,
         "source": form.source.strip(),
         "inhibited_by": _listed(form.inhibited_by) or None,
+        "latches": True if form.latches == "yes" else None,
         "ticket": _ticket(form) if form.work == "ticket" else None,
         "reminder": {**base.get("reminder", {}), **_reminder(form)}
         if form.work == "reminder"
@@ -226,6 +228,7 @@ def filled(fields: Mapping[str, Any], **more: str) -> RuleForm:
         "clear_unit": clearing.unit,
         "source": fields.get("source", ""),
         "inhibited_by": ", ".join(fields.get("inhibited_by", [])),
+        "latches": "yes" if fields.get("latches") else "",
         "work": work,
         "action_en": action.get("en", ""),
         "action_zh": action.get("zh", ""),

@@ -66,6 +66,7 @@ def _form_page(
         models=store.models(connection) if mode.deed == "override" else [],
         problem=None if problem is None else place_of(problem),
         draft=None,
+        scope=None,
         words=words(""),
         **_span(now),
     )
@@ -134,25 +135,30 @@ def check_draft(
     deed: Annotated[str, Query(max_length=10)] = "new",
 ) -> Response:
     """Show what the form's rule would be, while it is filled in."""
+    scope, draft = _drafted(connection, form, deed, now)
     return render(
         request,
         "rules/check.html",
-        draft=_drafted(connection, form, deed, now),
+        draft=draft,
+        scope=scope,
         form=form,
         key=form.key if deed != "new" else "",
         **_span(now),
     )
 
 
-def _drafted(connection: Connection, form: RuleForm, deed: str, now: datetime) -> Drafted:
+def _drafted(
+    connection: Connection, form: RuleForm, deed: str, now: datetime
+) -> tuple[Scope | None, Drafted]:
+    scope = None
     try:
         if deed == "override":
             scope = _named(connection, form.scope())
-            return drafted(connection, override_toml(begun(form)), scope, now)
+            return scope, drafted(connection, override_toml(begun(form)), scope, now)
         text = rule_toml(begun(form), _base(connection, form.key) if deed == "edit" else {})
     except RuleInvalid as error:
-        return Drafted(place_of(error), None, None, [], None)
-    return drafted(connection, text, None, now, is_new=deed == "new")
+        return scope, Drafted(place_of(error), None, None, [], None)
+    return scope, drafted(connection, text, None, now, is_new=deed == "new")
 
 
 def _base(connection: Connection, key: str) -> dict[str, Any]:

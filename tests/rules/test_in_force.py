@@ -124,6 +124,19 @@ def test_the_form_of_a_unit_is_what_its_alarm_and_ticket_go_by():
     assert "load" not in Engine(off).rules
 
 
+def test_thousands_of_different_limits_are_judged_each_by_its_own():
+    """A chain of as many choices would be too deep to work out."""
+    forms = tuple(form("load", condition=f"ups_load > {n / 100}") for n in range(2_000))
+    engine = Engine(InForce(RULES, {"load": forms}, {"load": {n + 1: n for n in range(2_000)}}))
+    told = {
+        n: [Reading(n, T0, T0, {"ups_load": 10.0}, stays_valid_seconds=90.0)]
+        for n in (1, 999, 1_000, 1_001, 1_002, 2_000, 2_001)
+    }
+    facts = {n: Facts(n, dict.fromkeys(engine.columns), None, None, None) for n in told}
+    seen = engine.judge_readings(facts, told, {})
+    assert {device_id for device_id, _ in seen.states} == {1, 999, 1_000}
+
+
 def test_a_form_is_judged_on_its_rules_occasion():
     rules = InForce(
         RULES, {"index": (form("index", condition="battery_index < 60"),)}, {"index": {2: 0}}

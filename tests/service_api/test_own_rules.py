@@ -416,7 +416,7 @@ def test_a_form_makes_a_rule_and_one_with_a_fault_comes_back_as_it_was_filled_in
 def test_a_form_keeps_what_it_does_not_show(doors, desk):
     make(desk, STEADY.replace("source", 'follows = ["mains_failure"]\nlatches = true\nsource', 1))
     page = doors.page("desk")
-    changed = FORM | {"based_on": "1", "title_en": "Loaded"}
+    changed = FORM | {"based_on": "1", "title_en": "Loaded", "latches": "yes"}
     assert post(page, "/rules/steady_load/edit", **changed).status_code == 303
     text = desk.get("/api/v1/rules/steady_load/versions").json()[0]["text"]
     assert 'follows = ["mains_failure"]' in text
