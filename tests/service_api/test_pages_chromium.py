@@ -279,3 +279,15 @@ def test_a_page_says_when_the_server_is_gone_and_when_data_are_old(
         expect(page.locator("#offline")).to_contain_text("No connection to the server")
         page.evaluate("window.dispatchEvent(new Event('online'))")
         expect(page.locator("#offline")).to_be_hidden()
+
+
+def test_what_an_announcement_would_do_is_shown_beside_the_form(
+    browser: Browser, live_doors: Doors
+):
+    with at(browser, live_doors, "bank") as page:
+        page.goto(f"{live_doors.url}/planned-work/new")
+        preview = page.locator("#preview")
+        expect(preview.get_by_text("Low battery while on battery")).to_be_visible()
+        page.select_option("select[name=work]", "network_work")
+        expect(preview.get_by_text("Low battery while on battery")).to_have_count(0)
+        expect(preview.get_by_text("Unit does not answer").first).to_be_visible()
