@@ -22,7 +22,7 @@ from rules.conditions import ColumnType, Condition, ConditionInvalid, parse
 from rules.occasions import FACTS, OccasionsMixed, Subject, occasions_of, subject_of
 from rules.points import BY_COLUMN, FACT_COLUMNS
 
-KEY = re.compile(r"[a-z][a-z0-9_]{1,62}")
+KEY = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """What a rule may be called."""
 MOST_TEXT = 500_000
 """Characters of TOML that are read at once."""
