@@ -1,12 +1,13 @@
 """Planned work: announced by customers for their own sites or by dispatchers, in one step."""
 
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Form as FormBody
 from starlette.responses import Response
 
+from rules.operations import OperationRefused
 from rules.planned_work import Work
 from rules.version_store import known_rules
 from service_api.auth import User
@@ -146,7 +147,7 @@ def _form(
         units=[] if site_id is None else store.units_at(connection, site_id),
         chosen=chosen,
         works=list(Work),
-        today=now.date(),
+        usual_on=now.date() + timedelta(days=1),
         usual_at=time(10),
     )
 
@@ -159,9 +160,12 @@ def preview_on_page(
     now: Now,
     form: Annotated[AnnouncementForm, FormBody()],
 ) -> Response:
-    """Show below the form what it would do."""
+    """Show beside the form what it would do, or why it cannot be."""
     asked = form.model_copy(update={"reason": form.reason or "–"})
-    told = operations.look_ahead(connection, _asked(asked), now=now)
+    try:
+        told = operations.look_ahead(connection, _asked(asked), now=now)
+    except OperationRefused as refusal:
+        return render(request, "planned_work/preview.html", told=None, refusal=str(refusal))
     known = known_rules(connection)
     return render(
         request,
