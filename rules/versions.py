@@ -23,7 +23,18 @@ SCOPE_KINDS: tuple[ScopeKind, ...] = ("rule", "all", "model", "site", "device")
 """From the rule itself to the most specific."""
 
 RESERVED = frozenset(
-    {"override", "new", "check", "draft", "export", "import", "preview", "versions", "words"}
+    {
+        "override",
+        "new",
+        "check",
+        "draft",
+        "export",
+        "import",
+        "preview",
+        "turn",
+        "versions",
+        "words",
+    }
 )
 """Keys that no rule may have: addresses, and the word for overrides in exported text."""
 CAUSES = (MAINS_FAILURE, OVER_TEMPERATURE, COMMUNICATION_LOST)

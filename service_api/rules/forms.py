@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from rules.catalogue import RuleInvalid
-from rules.catalogue.text import KEY
-from rules.catalogue.writing import table
+from rules.catalogue.text import KEY, override_of, read_tables, rule_of
+from rules.catalogue.writing import fields_of, override_fields, table
 from rules.versions import Scope
 from service_api.paging import Form
 from service_api.rules.schemas import MOST_RULE_TEXT
@@ -239,3 +239,23 @@ def filled(fields: Mapping[str, Any], **more: str) -> RuleForm:
     if reminder:
         said["owner"] = reminder["owner"]
     return RuleForm(**{**said, **more})
+
+
+_KEPT = ("scope_kind", "device", "site", "model", "reason", "based_on")
+"""What stands on a page whether a rule is filled in or written."""
+
+
+def turned(form: RuleForm, base: Mapping[str, Any], *, is_override: bool) -> RuleForm:
+    """Return what was filled in as TOML, or what was written as a form; raise `RuleInvalid`."""
+    if form.by != "toml":
+        text = override_toml(form) if is_override else rule_toml(begun(form), base)
+        return form.model_copy(update={"by": "toml", "toml": text})
+    tables = read_tables(form.toml)
+    key = next(iter(tables), "")
+    if is_override:
+        one = tables.get(key)
+        fields = override_fields(override_of(key, one)) if one else {}
+    else:
+        fields = fields_of(rule_of(key, tables.get(key)))
+    kept = {name: getattr(form, name) for name in _KEPT}
+    return filled(fields, key=key, by="form", **kept)

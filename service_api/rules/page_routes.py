@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Form as FormBody
@@ -21,7 +21,7 @@ from service_api.pages import done, render
 from service_api.request import Connection, Dispatcher, Now, Transaction
 from service_api.rules import store
 from service_api.rules.drafting import drafted, place_of, the_rule
-from service_api.rules.forms import UNITS, RuleForm, begun, filled, override_toml, rule_toml
+from service_api.rules.forms import UNITS, RuleForm, begun, filled, override_toml, rule_toml, turned
 from service_api.rules.own_routes import Insider, same_key
 from service_api.rules.schemas import Drafted, ImportForm, OverrideEndForm, SwitchingForm
 from service_api.rules.words import words
@@ -145,6 +145,25 @@ def check_draft(
         key=form.key if deed != "new" else "",
         **_span(now),
     )
+
+
+@pages.post("/turn")
+def turn_form(
+    request: Request,
+    _user: Dispatcher,
+    connection: Transaction,
+    now: Now,
+    form: Annotated[RuleForm, FormBody()],
+    deed: Annotated[Literal["new", "edit", "override"], Query()] = "new",
+) -> Response:
+    """Show what was filled in as TOML, or what was written as a form; nothing is saved."""
+    key = "" if deed == "new" else form.key
+    mode = _Mode(deed, f"/rules/{key}/{deed}" if key else "/rules/new", key)
+    try:
+        form = turned(form, _base(connection, key), is_override=deed == "override")
+    except RuleInvalid as error:
+        return _form_page(request, connection, now, mode, form, problem=error)
+    return _form_page(request, connection, now, mode, form)
 
 
 def _drafted(

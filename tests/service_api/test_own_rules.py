@@ -413,6 +413,30 @@ def test_a_form_makes_a_rule_and_one_with_a_fault_comes_back_as_it_was_filled_in
     assert kept["title_zh"] == "繁忙"
 
 
+def test_what_was_filled_in_turns_into_toml_and_back(doors):
+    page = doors.page("desk")
+    written = post(page, "/rules/turn", **FORM)
+    assert "raise_after_seconds = 90" in written.text
+    assert "[busy]" in written.text
+    back = post(page, "/rules/turn", by="toml", toml=STEADY, reason=WHY)
+    assert 'value="Load stays high"' in back.text
+    assert 'value="steady_load"' in back.text
+    assert f'value="{WHY}"' in back.text
+    other = post(
+        page,
+        "/rules/turn?deed=override",
+        by="toml",
+        key="high_load",
+        toml='[high_load]\ncondition = "ups_load > 95"\n',
+        scope_kind="device",
+        device="some-unit",
+    )
+    assert "ups_load &gt; 95</textarea>" in other.text
+    assert 'value="some-unit"' in other.text
+    assert post(page, "/rules/turn", by="toml", toml="[x", reason=WHY).status_code == 422
+    assert doors.write("SELECT count(*) FROM rule_version") == [(0,)]
+
+
 def test_a_form_keeps_what_it_does_not_show(doors, desk):
     make(desk, STEADY.replace("source", 'follows = ["mains_failure"]\nlatches = true\nsource', 1))
     page = doors.page("desk")
