@@ -14,6 +14,7 @@ from rules.catalogue import Rule
 from rules.entitlement_store import covers_for
 from rules.in_force import rule_for
 from rules.incidents import COMMUNICATION_LOST, MAINS_FAILURE
+from rules.power_trust import trust_of
 from rules.predicted_end import Discharge, predicted_end
 from rules.regroup import bounds
 from rules.store import DevicePlace, OpenAlarm, device_places
@@ -73,7 +74,9 @@ def storm_tickets(connection: Connection, rules: Mapping[str, Rule], *, now: dat
     limits = bounds(connection)
     low, back = timedelta(seconds=limits.low_seconds), timedelta(minutes=limits.back_minutes)
     wanted: list[tuple[_Row, Need]] = []
-    for row in _standing(connection, rules):
+    rows = _standing(connection, rules)
+    trusted = trust_of(connection, [row.device_id for row in rows], now) if rows else {}
+    for row in rows:
         is_silent = rules[row.rule_key].cause == COMMUNICATION_LOST
         standing = Standing(
             heard_at=row.observed_at,
@@ -88,7 +91,8 @@ def storm_tickets(connection: Connection, rules: Mapping[str, Rule], *, now: dat
                     row.anchor_at,
                     row.anchor_charge,
                     row.anchor_voltage,
-                )
+                ),
+                proof=trusted[row.device_id].ratio if row.device_id in trusted else 1.0,
             ),
             on_battery=row.on_battery,
             is_silent=is_silent,

@@ -40,6 +40,7 @@ from service_api.maintenance import routes as maintenance
 from service_api.notifications import routes as notifications
 from service_api.operating import HttpMetrics, Measured
 from service_api.planned_work import routes as planned_work
+from service_api.power_events import routes as power_events
 from service_api.reliability import routes as reliability
 from service_api.reminders import routes as reminders
 from service_api.request import AppConfig, Wiring
@@ -73,6 +74,7 @@ NOUNS = (
     dispatch,
     maintenance,
     battery,
+    power_events,
     reminders,
     reliability,
     own_rules,

@@ -8,6 +8,7 @@ from psycopg_pool import ConnectionPool
 from collector.card_store import note_cloned_engines
 from collector.frozen import find_frozen
 from collector.partitions import make_ahead
+from collector.power_store import AT_ONCE, find_power_events
 from collector.rollup import roll_up
 from rules.campaign_store import find_campaigns
 from rules.version_store import known_rules
@@ -18,6 +19,8 @@ from service_api.planned_work import operations as planned_work
 from service_api.retention import let_go
 from service_api.schedule import Job
 from service_api.settings import Settings
+
+_MOST_TURNS = 500
 
 
 def jobs(settings: Settings) -> Mapping[str, Job]:
@@ -33,6 +36,7 @@ def jobs(settings: Settings) -> Mapping[str, Job]:
         Job("frozen", timedelta(hours=1), _find_frozen, after=timedelta(minutes=20)),
         Job("cards", timedelta(hours=1), _note_cloned_engines),
         Job("campaigns", timedelta(hours=1), _find_campaigns, after=timedelta(minutes=40)),
+        Job("power-events", timedelta(minutes=1), _find_power_events),
         Job("planned-work", timedelta(minutes=5), _see_to_planned_work),
         Job("retention", timedelta(days=1), drop, after=timedelta(hours=19)),
         Job("maintenance", timedelta(days=1), planning.plan_all, after=timedelta(hours=18)),
@@ -57,6 +61,17 @@ def _roll_up(pool: ConnectionPool, now: datetime) -> str:
         total += done
         if not done:
             return f"{total} buckets" if total else ""
+
+
+def _find_power_events(pool: ConnectionPool, now: datetime) -> str:
+    total = 0
+    for _ in range(_MOST_TURNS):
+        with pool.connection() as connection:
+            done = find_power_events(connection, now=now)
+        total += done
+        if done < AT_ONCE:
+            break
+    return f"{total} units on battery" if total else ""
 
 
 def _see_to_planned_work(pool: ConnectionPool, now: datetime) -> str:

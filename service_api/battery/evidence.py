@@ -32,6 +32,8 @@ AGAIN_DAYS = 2
 """So many of the last full days are reckoned anew each night: readings may have come late."""
 BEFORE_DAYS = 3
 """Days that only serve the judgement of those behind them: `rules.battery.days.START_SECONDS`."""
+FULL_FROM = 90.0
+"""Percent of charge from which a discharge began full enough to tell of the whole battery."""
 FLAG_DAYS = 9
 """How far back the unit's flag is looked for: one that was gone for 7 days is over."""
 
@@ -251,15 +253,28 @@ NO_DAYS = Days(
 def discharges_kept(
     connection: Connection, device_ids: Sequence[int]
 ) -> dict[int, list[Discharge]]:
-    """Return the kept times on battery of some units, oldest first."""
+    """Return the kept times on battery of some units, oldest first.
+
+    What an episode tells (`rules.power_events`) goes before what the rollups show of the same time.
+    """
     found: dict[int, list[Discharge]] = {}
     for device_id, *values in connection.execute(
         """
+        SELECT device_id, ended_at, seconds, load_mean, charge_before, charge_after, celsius,
+            promised_seconds, reached_end
+        FROM power_event WHERE device_id = ANY(%(ids)s) AND ended_at IS NOT NULL
+        AND load_mean IS NOT NULL AND coalesce(charge_before, 100) >= %(full)s
+        UNION ALL
         SELECT device_id, ended_at, seconds, load, charge_before, charge_after, celsius,
             expected_seconds, reached_end
-        FROM battery_discharge WHERE device_id = ANY(%s) ORDER BY device_id, ended_at
+        FROM battery_discharge b WHERE device_id = ANY(%(ids)s) AND NOT EXISTS (
+            SELECT FROM power_event e WHERE e.device_id = b.device_id
+            AND e.began_at < b.ended_at
+            AND coalesce(e.ended_at, 'infinity')
+                > b.ended_at - make_interval(secs => b.seconds) - interval '30 min')
+        ORDER BY 1, 2
         """,
-        (list(device_ids),),
+        {"ids": list(device_ids), "full": FULL_FROM},
     ):
         found.setdefault(device_id, []).append(Discharge(*values))
     return found

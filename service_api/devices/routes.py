@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from rules.power_trust import trust_of
 from service_api.battery.course import COURSE_DAYS, course_of
 from service_api.battery.store import swaps
 from service_api.corrections.schemas import CorrectionQuery
@@ -26,6 +27,8 @@ from service_api.doubts.store import doubts
 from service_api.errors import PROBLEM_RESPONSES
 from service_api.pages import is_fragment, render
 from service_api.paging import Page
+from service_api.power_events.schemas import PowerEventQuery
+from service_api.power_events.store import power_events
 from service_api.request import CurrentUser, Now, Transaction, wiring
 from service_api.suppressions.schemas import SuppressionQuery
 from service_api.suppressions.store import suppressions
@@ -108,4 +111,6 @@ def show_device(
         battery_swaps=swaps(connection, device_id),
         quiet=quiet,
         at_work=next(iter(at_work), None),
+        power_events=power_events(connection, PowerEventQuery(device_id=device_id, limit=5)).items,
+        runtime_proof=trust_of(connection, [device_id], now).get(device_id),
     )

@@ -9,6 +9,8 @@ from math import inf
 from psycopg.rows import class_row
 
 from rules.incidents import COMMUNICATION_LOST
+from rules.power_events import Trust
+from rules.power_trust import trust_of
 from rules.predicted_end import Discharge, predicted_end
 from rules.storm import CRITICALITY, Stage, rank, stage_of
 from rules.version_store import known_rules
@@ -94,11 +96,16 @@ def units_of(connection: Connection, incident_id: int, now: datetime) -> list[In
             """,
             {"silent": silent, "id": incident_id, "most": MOST, "now": now},
         ).fetchall()
-    ranked = sorted((_ranked(row, now) for row in rows), key=lambda pair: pair[0])
+    trusted = trust_of(connection, [row.id for row in rows if row.on_battery], now)
+    ranked = sorted(
+        (_ranked(row, trusted.get(row.id), now) for row in rows), key=lambda pair: pair[0]
+    )
     return [unit for _, unit in ranked]
 
 
-def _ranked(row: _Row, now: datetime) -> tuple[tuple[int, float, str], IncidentUnit]:
+def _ranked(
+    row: _Row, trusted: Trust | None, now: datetime
+) -> tuple[tuple[int, float, str], IncidentUnit]:
     stage = stage_of(
         is_off=row.is_off, on_battery=row.on_battery, is_silent=row.is_silent, is_over=row.is_over
     )
@@ -113,7 +120,8 @@ def _ranked(row: _Row, now: datetime) -> tuple[tuple[int, float, str], IncidentU
                 row.anchor_at,
                 row.anchor_charge,
                 row.anchor_voltage,
-            )
+            ),
+            proof=1.0 if trusted is None else trusted.ratio,
         )
     criticality = min(
         (row.criticality, row.load_criticality or "normal"), key=lambda one: CRITICALITY[one]

@@ -117,6 +117,7 @@ PROTECTED = (
     "planned_work",
     "planned_work_occurrence",
     "work_session",
+    "power_event",
     "topology_node",
     "topology_unit",
     "topology_change",

@@ -1,0 +1,1 @@
+"""Times on battery as episodes, and what became of the runtime that units promised."""
