@@ -41,6 +41,7 @@ from service_api.notifications import routes as notifications
 from service_api.operating import HttpMetrics, Measured
 from service_api.planned_work import routes as planned_work
 from service_api.power_events import routes as power_events
+from service_api.problems import routes as problems
 from service_api.reliability import routes as reliability
 from service_api.reminders import routes as reminders
 from service_api.request import AppConfig, Wiring
@@ -69,6 +70,7 @@ NOUNS = (
     incidents,
     campaigns,
     tickets,
+    problems,
     work_orders,
     work_sessions,
     dispatch,

@@ -11,6 +11,7 @@ from collector.partitions import make_ahead
 from collector.power_store import AT_ONCE, find_power_events
 from collector.rollup import roll_up
 from rules.campaign_store import find_campaigns
+from rules.problem_store import find_problems
 from rules.version_store import known_rules
 from service_api.battery import nightly as battery_nightly
 from service_api.calendar_facts import CalendarFacts
@@ -41,6 +42,7 @@ def jobs(settings: Settings) -> Mapping[str, Job]:
         Job("retention", timedelta(days=1), drop, after=timedelta(hours=19)),
         Job("maintenance", timedelta(days=1), planning.plan_all, after=timedelta(hours=18)),
         Job("battery-health", timedelta(days=1), battery_nightly.compute_all, timedelta(hours=18)),
+        Job("problems", timedelta(days=1), _find_problems, timedelta(hours=18, minutes=10)),
         Job("calendar", timedelta(days=1), calendar.look_at_dates, timedelta(hours=18, minutes=5)),
         Job("deadlines", timedelta(minutes=1), calendar.look_at_deadlines),
     )
@@ -61,6 +63,11 @@ def _roll_up(pool: ConnectionPool, now: datetime) -> str:
         total += done
         if not done:
             return f"{total} buckets" if total else ""
+
+
+def _find_problems(pool: ConnectionPool, now: datetime) -> str:
+    with pool.connection() as connection:
+        return f"{find_problems(connection, now=now)} faults come back"
 
 
 def _find_power_events(pool: ConnectionPool, now: datetime) -> str:

@@ -82,6 +82,7 @@ NAVIGATION: tuple[Entry, ...] = (
     Entry("/reminders", msg("Reminders"), msg("Serve"), (*_STAFF, "integrator")),
     Entry("/parts", msg("Parts"), msg("Serve"), (*_STAFF, "integrator")),
     Entry("/notifications", msg("Notices"), msg("Serve")),
+    Entry("/problems", msg("Problems"), msg("Manage"), _STAFF),
     Entry("/reliability", msg("Reliability"), msg("Manage"), _STAFF),
     Entry("/doubts", msg("Data quality"), msg("Manage"), (*_STAFF, "integrator")),
     Entry("/customers", msg("Customers"), msg("Manage"), (*_STAFF, "integrator")),

@@ -29,6 +29,8 @@ from service_api.pages import is_fragment, render
 from service_api.paging import Page
 from service_api.power_events.schemas import PowerEventQuery
 from service_api.power_events.store import power_events
+from service_api.problems.schemas import ProblemQuery
+from service_api.problems.store import problems
 from service_api.request import CurrentUser, Now, Transaction, wiring
 from service_api.suppressions.schemas import SuppressionQuery
 from service_api.suppressions.store import suppressions
@@ -111,6 +113,7 @@ def show_device(
         battery_swaps=swaps(connection, device_id),
         quiet=quiet,
         at_work=next(iter(at_work), None),
+        problems=problems(connection, ProblemQuery(device_id=device_id, limit=5)).items,
         power_events=power_events(connection, PowerEventQuery(device_id=device_id, limit=5)).items,
         runtime_proof=trust_of(connection, [device_id], now).get(device_id),
     )

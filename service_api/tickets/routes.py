@@ -14,6 +14,8 @@ from service_api.errors import PROBLEM_RESPONSES
 from service_api.language import msg
 from service_api.pages import done, is_fragment, render
 from service_api.paging import Page
+from service_api.problems.schemas import Problem, ProblemQuery
+from service_api.problems.store import problems
 from service_api.request import Connection, CurrentUser, Now, Staff, Transaction
 from service_api.tickets import operations, store, work
 from service_api.tickets.schemas import (
@@ -195,7 +197,16 @@ def show_ticket(
         alarms=_alarms(connection, ticket),
         order=work.order_of(connection, ticket_id),
         closing_codes=rule_operations.CLOSING_CODES,
+        problems=_problems(connection, ticket),
     )
+
+
+def _problems(connection: Connection, ticket: Ticket) -> list[Problem]:
+    """Return the open problems that this ticket is one more time of."""
+    if ticket.device_id is None:
+        return []
+    found = problems(connection, ProblemQuery(device_id=ticket.device_id, limit=20)).items
+    return [one for one in found if one.failure == ticket.failure_mode]
 
 
 @pages.post("/{ticket_id}/note")

@@ -90,6 +90,7 @@ def addresses(doors: Doors) -> list[str]:
         "/alarms/figures",
         "/suppressions",
         "/planned-work",
+        "/problems",
         "/power-events",
         "/planned-work/new",
         f"/alarms/{fleet.alarms['stale']}",
