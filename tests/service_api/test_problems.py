@@ -66,9 +66,7 @@ def test_a_fault_that_comes_back_opens_one_record(doors: Doors, unit: int):
 
 def test_false_alarms_do_not_come_back(doors: Doors, unit: int):
     with psycopg.connect(doors.database.admin_dsn) as admin:
-        admin.execute(
-            "UPDATE ticket SET closing_code = 'false_alarm' WHERE failure_mode = 'test_fan'"
-        )
+        admin.execute(CLOSE, ("false_alarm",))
     look(doors)
     listed = doors.api("desk").get("/api/v1/problems?limit=500").json()["items"]
     assert "test_fan" not in {one["failure"] for one in listed}
