@@ -22,6 +22,7 @@ from service_api.backtests import routes as backtests
 from service_api.battery import routes as battery
 from service_api.campaigns import routes as campaigns
 from service_api.cards import routes as cards
+from service_api.commissioning import routes as commissioning
 from service_api.contracts import routes as contracts
 from service_api.corrections import routes as corrections
 from service_api.coverage import routes as coverage
@@ -73,6 +74,7 @@ NOUNS = (
     problems,
     work_orders,
     work_sessions,
+    commissioning,
     dispatch,
     maintenance,
     battery,

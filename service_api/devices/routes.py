@@ -8,6 +8,8 @@ from starlette.responses import Response
 from rules.power_trust import trust_of
 from service_api.battery.course import COURSE_DAYS, course_of
 from service_api.battery.store import swaps
+from service_api.commissioning.schemas import CommissioningQuery
+from service_api.commissioning.store import commissionings
 from service_api.corrections.schemas import CorrectionQuery
 from service_api.corrections.store import corrections
 from service_api.devices import store
@@ -97,6 +99,7 @@ def show_device(
     """Show one unit; asked by the page itself, only its live part."""
     device = store.device(connection, device_id, now)
     quiet = suppressions(connection, SuppressionQuery(device_id=device_id, limit=20), now)
+    alarm_tests = commissionings(connection, CommissioningQuery(device_id=device_id, limit=3))
     at_work = sessions(connection, WorkSessionQuery(device_id=device_id, limit=1)).items
     return render(
         request,
@@ -113,6 +116,7 @@ def show_device(
         battery_swaps=swaps(connection, device_id),
         quiet=quiet,
         at_work=next(iter(at_work), None),
+        alarm_tests=alarm_tests.items,
         problems=problems(connection, ProblemQuery(device_id=device_id, limit=5)).items,
         power_events=power_events(connection, PowerEventQuery(device_id=device_id, limit=5)).items,
         runtime_proof=trust_of(connection, [device_id], now).get(device_id),

@@ -121,6 +121,8 @@ PROTECTED = (
     "problem",
     "problem_evidence",
     "problem_event",
+    "commissioning",
+    "commissioning_step",
     "topology_node",
     "topology_unit",
     "topology_change",

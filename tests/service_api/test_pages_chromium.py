@@ -293,3 +293,31 @@ def test_what_an_announcement_would_do_is_shown_beside_the_form(
         page.select_option("select[name=work]", "network_work")
         expect(preview.get_by_text("Low battery while on battery")).to_have_count(0)
         expect(preview.get_by_text("Unit does not answer").first).to_be_visible()
+
+
+def test_a_finger_signs_the_alarm_test(browser: Browser, live_doors: Doors):
+    field = live_doors.api("field")
+    unit = next(iter(live_doors.fleet.devices.values()))
+    made = field.post("/api/v1/commissioning", json={"device_id": unit}).json()
+    for step in made["steps"]:
+        where = f"/api/v1/commissioning/{made['id']}/steps/{step['rule']}/skip"
+        field.post(where, json={"reason": "only papers"})
+    with at(browser, live_doors, "field", size=PHONE) as page:
+        page.goto(f"{live_doors.url}/commissioning/{made['id']}")
+        page.get_by_role("button", name="Finish and sign").click()
+        form = page.locator("form", has=page.locator("input[value=customer]"))
+        form.locator("input[name=name]").fill("Caretaker")
+        pad = form.locator("[data-signature]")
+        pad.scroll_into_view_if_needed()
+        box = pad.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 20, box["y"] + 20)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 120, box["y"] + 60, steps=5)
+        page.mouse.up()
+        form.get_by_role("button", name="Sign", exact=True).click()
+        expect(page.get_by_text("Caretaker")).to_be_visible()
+    signed = field.get(f"/api/v1/commissioning/{made['id']}").json()["accepted"]
+    assert signed["strokes"].count("L") >= 5
+    session = made["work_session_id"]
+    field.post(f"/api/v1/work-sessions/{session}/check-out", json={"exception": "test over"})
