@@ -232,9 +232,9 @@ def test_closing_the_ticket_resets_what_is_latched_behind_it(service, database):
 )
 def test_what_cannot_be_suppressed_is_refused_with_the_reason(service, database, asked, why):
     (ups,) = register(database.admin_dsn)
-    kind = asked.pop("kind", SuppressionKind.OUT_OF_SERVICE)
+    more = {"kind": SuppressionKind.OUT_OF_SERVICE, **asked}
     with pytest.raises(OperationRefused, match=why):
-        quiet(service, ups, kind, **asked)
+        quiet(service, ups, **more)
 
 
 def test_a_unit_is_taken_out_once_and_its_end_can_be_moved(service, database):
