@@ -188,15 +188,16 @@ def advise(
     often be early by more than that, later there is no time to order.
 
     The unit's own flag alone asks for a test: some firmware raises it by age. A failed test, or a
-    flag that the evidence supports, asks for replacement; so does a low index, but only where
-    something was measured (`is_measured`): age alone makes a plan, and a test first.
+    flag that the evidence supports, asks for replacement, and so does either where nothing else is
+    known (`p365` None); so does a low index, but only where something was measured (`is_measured`):
+    age alone makes a plan, and a test first.
     """
     soon = 0.0 if p365 is None else p365
     if signs.failures >= 2 or (signs.failures and signs.is_flagged):
         return Advice.REPLACE
     if signs.failures and (p365 is None or soon >= _SUPPORTED):
         return Advice.REPLACE
-    if signs.is_flagged and soon >= _SUPPORTED:
+    if signs.is_flagged and (p365 is None or soon >= _SUPPORTED):
         return Advice.REPLACE
     is_low = index is not None and index < 100 * END_OF_LIFE
     if is_measured and is_low and p90 is not None and p90 >= _LIKELY:

@@ -298,3 +298,12 @@ def test_gaps_of_weeks_and_values_that_are_no_numbers_are_lived_with():
 def test_a_date_far_away_stays_within_the_calendar():
     assert day_of(1e12).year == 9998
     assert day_of(-1e12).year == 1
+
+
+def test_a_flag_that_stands_is_believed_where_nothing_else_is_known():
+    unknown = replace(OLD, battery=replace(OLD.battery, installed_on=None))
+    assert judge_battery(unknown, NOW).advice is Advice.NONE
+    flagged = judge_battery(with_flag(unknown, hours_ago=30, minutes=None), NOW)
+    assert (flagged.index_percent, flagged.advice) == (None, Advice.REPLACE)
+    brief = judge_battery(with_flag(unknown, hours_ago=30, minutes=1), NOW)
+    assert brief.advice is Advice.NONE
