@@ -112,6 +112,16 @@ FACTS: Mapping[str, Fact] = {
     "missing_battery_date": _missing("Battery date missing", "缺少电池安装日期"),
     "missing_serial": _missing("Serial number missing", "缺少序列号"),
     "missing_model": _missing("Model missing", "缺少型号"),
+    "identity_swapped": _missing(
+        "Tells the serial number of another unit, which tells this one's",
+        "与另一设备互报对方的序列号",
+    ),
+    "identity_told_twice": _missing(
+        "Another unit tells the same serial number", "另一设备上报相同的序列号"
+    ),
+    "identity_exchanged": _missing(
+        "Tells another serial number than was confirmed", "上报的序列号与已确认的不同"
+    ),
     "missing_contract": _missing("No contract was ever written down", "从未登记维保合同"),
     "missing_service_center": _missing(
         "Site without a service center", "站点未分配服务中心", Subject.SITE

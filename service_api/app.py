@@ -35,6 +35,7 @@ from service_api.errors import add_error_handlers
 from service_api.events import Hub, listen
 from service_api.fleet import routes as fleet
 from service_api.headers import SafeHeaders
+from service_api.identity import routes as identity
 from service_api.incidents import routes as incidents
 from service_api.limiter import Limiter
 from service_api.maintenance import routes as maintenance
@@ -63,6 +64,7 @@ NOUNS = (
     operating,
     fleet,
     devices,
+    identity,
     cards,
     alarm_figures,
     alarms,

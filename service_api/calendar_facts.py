@@ -21,12 +21,14 @@ from rules.engine import Engine
 from rules.entitlement import default_calendar
 from rules.entitlement_store import calendar_of
 from rules.facts import Value
+from rules.identity import Mismatch
 from rules.live import LiveRules
 from rules.occasion_store import judge_devices
 from rules.occasions import Occasion, Subject
 from rules.reminder_store import end_reminders, judge_subjects
 from service_api.battery.nightly import last_test
 from service_api.figures import zone
+from service_api.identity.store import doubts_of
 from service_api.maintenance.days import local_day
 
 Connection = psycopg.Connection[TupleRow]
@@ -52,7 +54,9 @@ class CalendarFacts:
         while True:
             with pool.connection() as connection, connection.transaction():
                 units = _units(connection, after)
-                judge_devices(connection, engine, {u.id: unit_row(u, now) for u in units}, now=now)
+                doubts = doubts_of(connection, [unit.id for unit in units])
+                rows = {u.id: unit_row(u, now, doubts.get(u.id, (None,))[0]) for u in units}
+                judge_devices(connection, engine, rows, now=now)
             if not units:
                 break
             after = units[-1].id
@@ -123,8 +127,8 @@ class Unit:
     first_due_on: date | None
 
 
-def unit_row(unit: Unit, now: datetime) -> Row:
-    """Return a unit's words: days ahead, days gone, what is missing."""
+def unit_row(unit: Unit, now: datetime, doubt: Mismatch | None = None) -> Row:
+    """Return a unit's words: days ahead, days gone, what is missing, who it is."""
     today = local_day(now, unit.time_zone)
     told = last_test(unit.test_result, unit.test_date, unit.observed_at)
     # A failure without a date counts as of now, which says nothing of when a test last ran.
@@ -153,6 +157,9 @@ def unit_row(unit: Unit, now: datetime) -> Row:
         "missing_serial": not (unit.serial or "").strip(),
         "missing_model": not (unit.model or "").strip(),
         "missing_contract": not unit.has_contract,
+        "identity_swapped": doubt is Mismatch.SWAPPED,
+        "identity_told_twice": doubt is Mismatch.TOLD_TWICE,
+        "identity_exchanged": doubt is Mismatch.EXCHANGED,
     }
 
 

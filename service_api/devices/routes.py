@@ -27,6 +27,7 @@ from service_api.devices.telemetry import telemetry
 from service_api.doubts.schemas import DoubtQuery
 from service_api.doubts.store import doubts
 from service_api.errors import PROBLEM_RESPONSES
+from service_api.identity.routes import doubt_of
 from service_api.pages import is_fragment, render
 from service_api.paging import Page
 from service_api.power_events.schemas import PowerEventQuery
@@ -116,6 +117,8 @@ def show_device(
         battery_swaps=swaps(connection, device_id),
         quiet=quiet,
         at_work=next(iter(at_work), None),
+        identity_doubt=doubt_of(connection, device_id),
+        may_register=user.role in {"admin", "dispatcher", "integrator"},
         alarm_tests=alarm_tests.items,
         problems=problems(connection, ProblemQuery(device_id=device_id, limit=5)).items,
         power_events=power_events(connection, PowerEventQuery(device_id=device_id, limit=5)).items,

@@ -123,6 +123,7 @@ PROTECTED = (
     "problem_event",
     "commissioning",
     "commissioning_step",
+    "identity_decision",
     "topology_node",
     "topology_unit",
     "topology_change",

@@ -1,0 +1,1 @@
+"""Units that are not who the records say: exchanged, reached twice, or with addresses swapped."""
