@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import backtest, judging, messages, polls, rates, rival, search
+from bench import backtest, judging, messages, nightly, polls, rates, rival, search
 from bench.figures import Figure, render, write
 from bench.stage import Stage, started
 
@@ -14,6 +14,7 @@ STEPS = {
     "polls": polls.measure,
     "judging": judging.measure,
     "backtest": backtest.measure,
+    "nightly": nightly.measure,
     "mqtt": messages.measure,
     "rates": rates.measure,
     "search": search.measure,

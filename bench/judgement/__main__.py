@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench import backtest, nightly
 from bench.figures import Figure, at_least, at_most, render, write
 from bench.judgement.fixed import first_days
 from bench.judgement.observed import FIRST_DAY, Observed, instant, observe
@@ -30,6 +32,7 @@ from bench.judgement.truth import (
     Truth,
     truth,
 )
+from bench.stage import started
 from rules.battery.days import days_of
 from rules.battery.facts import (
     Battery,
@@ -149,6 +152,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--classes", action="store_true", help="say what kind was missed or false")
+    parser.add_argument("--no-speed", action="store_true", help="leave out how fast it is")
     wanted = parser.parse_args()
     began = time.monotonic()
     with ProcessPoolExecutor(wanted.processes) as pool:
@@ -163,9 +167,22 @@ def main() -> None:
     print(_beside(found))
     if wanted.classes:
         _tell_classes(outcomes)
+    if not wanted.no_speed:
+        speed = _speed()
+        print()
+        print(render(speed))
+        figures += speed
     if wanted.seed == SEED:
         write(figures, RESULTS)
         print(f"\nwritten to {RESULTS}", file=sys.stderr)
+
+
+def _speed() -> list[Figure]:
+    """Measure a night of the whole fleet and a back-test, on an embedded server."""
+    with tempfile.TemporaryDirectory(prefix="ridethrough-bench-") as folder:
+        Path(folder).chmod(0o755)  # as root the server runs as another user, who must reach it
+        with started(Path(folder) / "data") as stage:
+            return [*nightly.measure(stage), *backtest.measure(stage)]
 
 
 def _figures(found: Score) -> list[Figure]:
