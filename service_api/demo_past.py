@@ -16,7 +16,7 @@ from device_sims.history import history
 from rules.catalogue import catalogue
 from rules.facts import Reading, Source
 from rules.live import LiveRules
-from rules.operations import close_ticket, start_ticket
+from rules.operations import close_ticket, reset_alarm, start_ticket
 from rules.ticket_store import settle
 from service_api.battery.nightly import compute_all
 
@@ -118,6 +118,11 @@ def _settle(pool: ConnectionPool, now: datetime) -> None:
 
 def _work_on_the_past(pool: ConnectionPool, now: datetime) -> None:
     """Do what a dispatcher would have done, and let nobody be told of what is long over."""
+    with pool.connection() as connection:
+        for alarm_id, over_at in connection.execute(
+            "SELECT id, over_at FROM alarm WHERE state = 'latched' ORDER BY id"
+        ).fetchall():
+            reset_alarm(connection, alarm_id, actor="dispatcher", now=over_at + TAKEN_IN_HAND_AFTER)
     with pool.connection() as connection:
         for ticket_id, opened_at in connection.execute(
             """
