@@ -1,7 +1,6 @@
 """Batteries through the API and on pages: the fleet's figures, replacements, swaps of a unit."""
 
-import csv
-import io
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from http import HTTPStatus
 from typing import Annotated
@@ -20,12 +19,13 @@ from service_api.battery.schemas import (
     Swap,
     SwapForm,
 )
+from service_api.csv_file import csv_response
 from service_api.devices.store import require_device
 from service_api.errors import PROBLEM_RESPONSES
 from service_api.language import msg
 from service_api.pages import done, render
 from service_api.paging import Form, Page
-from service_api.request import CurrentUser, Now, Staff, Transaction
+from service_api.request import Connection, CurrentUser, Now, Staff, Transaction
 
 api = APIRouter(prefix="/api/v1", tags=["batteries"], responses=PROBLEM_RESPONSES)
 pages = APIRouter(include_in_schema=False)
@@ -106,31 +106,22 @@ def export_batteries(
     _user: CurrentUser, connection: Transaction, query: Annotated[BatteryQuery, Query()]
 ) -> Response:
     """Write every battery of a filter as CSV, a byte order mark first for spreadsheets."""
-    written = io.StringIO()
-    writer = csv.writer(written)
     names = [field.name for field in fields(BatteryLine)]
-    writer.writerow(names)
+    return csv_response("batteries.csv", names, _rows(connection, query, names))
+
+
+def _rows(
+    connection: Connection, query: BatteryQuery, names: Sequence[str]
+) -> Iterator[list[object]]:
     query = query.model_copy(update={"limit": _AT_ONCE, "cursor": None})
     while True:
         page = store.batteries(connection, query)
         for line in page.items:
             values = asdict(line)
-            writer.writerow([_cell(values[name]) for name in names])
+            yield [values[name] for name in names]
         if page.next is None:
-            break
+            return
         query = query.model_copy(update={"cursor": page.next})
-    return Response(
-        "\ufeff" + written.getvalue(),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="batteries.csv"'},
-    )
-
-
-def _cell(value: object) -> object:
-    """Return a value for a spreadsheet; a text must not become a formula there."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return value
 
 
 @pages.post("/devices/{device_id}/battery-swaps")

@@ -1,7 +1,5 @@
 """Planned work: what is due and why, plans, visits, what was done, freezes, the months ahead."""
 
-import csv
-import io
 from datetime import date, timedelta
 from http import HTTPStatus
 from typing import Annotated
@@ -9,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from service_api.csv_file import csv_response
 from service_api.errors import PROBLEM_RESPONSES, Forbidden, Invalid
 from service_api.maintenance import forecasting, occurrences, operations, store, visits
 from service_api.maintenance.catalog import seed_plans
@@ -202,28 +201,22 @@ def get_maintenance_forecast_as_csv(
     found = forecasting.look_ahead(
         connection, today=now.date(), months=query.months, center_id=query.center_id
     )
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(
-        ("month", "center", "skill", "visits", "hours", "follow_up_hours", "available_hours",
-         "engineers", "engineers_needed", "part_kind", "sku", "quantity", "cost")
+    titles = (
+        "month", "center", "skill", "visits", "hours", "follow_up_hours", "available_hours",
+        "engineers", "engineers_needed", "part_kind", "sku", "quantity", "cost",
     )  # fmt: skip
-    for need in found.needs:
-        writer.writerow(
-            (f"{need.month:%Y-%m}", need.center or "", need.skill, need.visits, need.hours,
-             need.follow_up_hours, need.available_hours, need.engineers,
-             "" if need.engineers_needed is None else need.engineers_needed, "", "", "", "")
-        )  # fmt: skip
-    for part in found.parts:
-        writer.writerow(
-            (f"{part.month:%Y-%m}", part.center or "", "", "", "", "", "", "", "", part.kind,
-             part.sku or "", part.quantity, "" if part.cost is None else part.cost)
-        )  # fmt: skip
-    return Response(
-        out.getvalue(),
-        media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": "attachment; filename=maintenance-forecast.csv"},
-    )
+    needs = [
+        (f"{need.month:%Y-%m}", need.center, need.skill, need.visits, need.hours,
+         need.follow_up_hours, need.available_hours, need.engineers, need.engineers_needed,
+         "", "", "", "")
+        for need in found.needs
+    ]  # fmt: skip
+    parts = [
+        (f"{part.month:%Y-%m}", part.center, "", "", "", "", "", "", "", part.kind, part.sku,
+         part.quantity, part.cost)
+        for part in found.parts
+    ]  # fmt: skip
+    return csv_response("maintenance-forecast.csv", titles, [*needs, *parts])
 
 
 @api.get("/promises")
