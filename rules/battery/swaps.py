@@ -4,9 +4,11 @@ A step up of the reported runtime at the same load means a new battery, unless t
 with it: then what the unit reports is brought back to what it was, whichever way it stepped.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rules.battery.baseline import exponent_of, levels
 from rules.battery.facts import Days, Floats
@@ -64,14 +66,31 @@ def since(days: Days, first: int) -> Days:
 
 def silenced_before(days: Days, first: int) -> Days:
     """Return the days with what was told of runtime before `first` left out."""
-    later = days.day >= first
+    return _silenced(days, days.day >= first)
 
+
+def told_by(days: Days, serial: str | None, changes: Sequence[tuple[int, str, str]]) -> Days:
+    """Return the days with what other units told in this one's place left out.
+
+    Runtimes of another unit say nothing of this one; the room is the same. `serial` None: nobody
+    knows which unit it is, so that all counts. `changes` are days on which the serial number that
+    was told changed, from what to what, in order; each holds from its day on.
+    """
+    if not changes or serial is None:
+        return days
+    own = np.full(len(days.day), changes[0][1] == serial)
+    for day, _, after in changes:
+        own = np.where(days.day >= day, after == serial, own)
+    return _silenced(days, own)
+
+
+def _silenced(days: Days, heard: NDArray[np.bool_]) -> Days:
     def kept(values: Floats) -> Floats:
-        return np.where(later, values, np.nan)
+        return np.where(heard, values, np.nan)
 
     return replace(
         days,
-        samples=np.where(later, days.samples, 0),
+        samples=np.where(heard, days.samples, 0),
         log_load_low=kept(days.log_load_low),
         log_runtime_low=kept(days.log_runtime_low),
         log_load_high=kept(days.log_load_high),

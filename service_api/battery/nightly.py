@@ -18,14 +18,13 @@ from rules.battery.cohort import OUTLYING, age_band, robust_scores
 from rules.battery.facts import (
     Battery,
     Chemistry,
-    Days,
     History,
     TestOutcome,
     TestResult,
     day_number,
 )
 from rules.battery.figure import Advice, BatteryFigure, judge_battery
-from rules.battery.swaps import silenced_before
+from rules.battery.swaps import told_by
 from rules.battery.verdict import PRIORITY, opens_ticket, stands_since
 from rules.battery_dates import installation_date
 from rules.catalogue import catalogue
@@ -96,6 +95,8 @@ class _Unit:
     test_date: str | None
     observed_at: datetime | None
     has_ticket: bool
+    serial: str | None
+    """The serial number of the unit that the records know."""
 
 
 def compute_all(pool: ConnectionPool, now: datetime) -> str:
@@ -128,7 +129,8 @@ def _units(connection: Connection, after: int) -> list[_Unit]:
                 coalesce(x.extra ->> 'ups.test.date', d.identity ->> 'ups.test.date') AS test_date,
                 x.observed_at,
                 EXISTS (SELECT FROM ticket t WHERE t.device_id = d.id AND t.closed_at IS NULL
-                    AND t.failure_mode = %(mode)s) AS has_ticket
+                    AND t.failure_mode = %(mode)s) AS has_ticket,
+                d.serial_confirmed AS serial
             FROM device d
             JOIN site s ON s.id = d.site_id
             JOIN device_state x ON x.device_id = d.id
@@ -214,7 +216,7 @@ def _compute(connection: Connection, engine: Engine, units: Sequence[_Unit], now
     tests = tests_kept(connection, told, ids)
     flags = flags_lately(connection, ids, now)
     firmware = _changes(connection, ids, "firmware")
-    serials = _changes(connection, ids, "serial")
+    serials = _serials(connection, ids)
     advised = _advised(connection, ids, now)
     rows = []
     words: dict[int, dict[str, Value | None]] = {}
@@ -222,7 +224,7 @@ def _compute(connection: Connection, engine: Engine, units: Sequence[_Unit], now
     for unit in units:
         history = History(
             battery=_battery(unit, now),
-            days=_of_this_unit(days.get(unit.id, NO_DAYS), serials.get(unit.id, ())),
+            days=told_by(days.get(unit.id, NO_DAYS), unit.serial, serials.get(unit.id, [])),
             discharges=tuple(discharges.get(unit.id, ())),
             tests=tuple(tests.get(unit.id, ())),
             flags=None if unit.replace_flag is None else flags.get(unit.id, ()),
@@ -276,16 +278,6 @@ def _battery(unit: _Unit, now: datetime) -> Battery:
     )
 
 
-def _of_this_unit(days: Days, serial_changed_on: Sequence[int]) -> Days:
-    """Return the days since the unit behind this entry is the one that it is now.
-
-    Runtimes of another unit say nothing of this one; the room is the same.
-    """
-    if not serial_changed_on:
-        return days
-    return silenced_before(days, max(serial_changed_on))
-
-
 def _changes(
     connection: Connection, device_ids: Sequence[int], what: str
 ) -> dict[int, tuple[int, ...]]:
@@ -299,6 +291,22 @@ def _changes(
         (list(device_ids), what),
     ):
         found[device_id] = (*found.get(device_id, ()), day_number(at.date()))
+    return found
+
+
+def _serials(
+    connection: Connection, device_ids: Sequence[int]
+) -> dict[int, list[tuple[int, str, str]]]:
+    """Return the days since 1970 on which units told another serial number, from what to what."""
+    found: dict[int, list[tuple[int, str, str]]] = {}
+    for device_id, at, before, after in connection.execute(
+        """
+        SELECT device_id, at, before, after FROM identity_change
+        WHERE device_id = ANY(%s) AND what = 'serial' ORDER BY device_id, at
+        """,
+        (list(device_ids),),
+    ):
+        found.setdefault(device_id, []).append((day_number(at.date()), before, after))
     return found
 
 
