@@ -35,7 +35,7 @@ Connection = psycopg.Connection[TupleRow]
 ENGINE = "rules"
 """The actor of what the machine does by itself."""
 
-_AT_ONCE = 5_000
+_AT_ONCE = 1_000
 
 
 def keep_quiet(
@@ -67,22 +67,35 @@ def reconsider(connection: Connection, *, now: datetime) -> list[OpenAlarm]:
     Returns those that speak from now on. Suppressions whose time is over are ended.
     """
     _end_what_is_over(connection, now)
+    speaking: list[OpenAlarm] = []
+    after = 0
+    while rows := _concerned(connection, now, after):
+        after = rows[-1]["id"]
+        speaking += _reconsidered(connection, rows, now)
+    return speaking
+
+
+def _concerned(connection: Connection, now: datetime, after: int) -> list[DictRow]:
+    """Return some standing alarms that are suppressed, or where something is in force."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
+        return cursor.execute(
             """
             SELECT a.id, a.device_id, a.site_id, a.rule_key, a.severity, a.raised_at, a.state,
                 a.reason, a.incident_id, a.inhibited_by, a.suppressed_by
-            FROM alarm a WHERE a.cleared_at IS NULL AND (
+            FROM alarm a WHERE a.cleared_at IS NULL AND a.id > %(after)s AND (
                 a.suppressed_by IS NOT NULL OR EXISTS (
                     SELECT FROM suppression s WHERE s.ended_at IS NULL AND s.begins_at <= %(now)s
                     AND s.site_id = a.site_id
                     AND (s.device_id IS NULL OR s.device_id = a.device_id)))
             ORDER BY a.id LIMIT %(most)s FOR UPDATE OF a SKIP LOCKED
             """,
-            {"now": now, "most": _AT_ONCE},
+            {"now": now, "after": after, "most": _AT_ONCE},
         ).fetchall()
-    if not rows:
-        return []
+
+
+def _reconsidered(
+    connection: Connection, rows: Sequence[DictRow], now: datetime
+) -> list[OpenAlarm]:
     found = _suppressions(connection, {row["site_id"] for row in rows}, now)
     quiet: dict[int, Suppression] = {}
     speaking: list[DictRow] = []

@@ -253,3 +253,20 @@ def test_a_unit_is_taken_out_once_and_its_end_can_be_moved(service, database):
         pytest.raises(OperationRefused, match="over already"),
     ):
         end_suppression(connection, out, reason="", actor="dispatcher", now=service.clock.now)
+
+
+def test_more_alarms_than_are_looked_at_at_once_all_fall_quiet_and_speak(
+    service, database, monkeypatch
+):
+    monkeypatch.setattr("rules.suppression_store._AT_ONCE", 2)
+    units = register(database.admin_dsn, devices=5)
+    service.beat()
+    say(service, units, FAN, seconds=90)
+    out = [quiet(service, unit, SuppressionKind.OUT_OF_SERVICE) for unit in units]
+    say(service, units, FAN, seconds=15)
+    assert [row[2] for row in alarms(service)] == [True] * 5
+    with service.pool.connection() as connection:
+        for one in out:
+            end_suppression(connection, one, reason="", actor="desk", now=service.clock.now)
+    say(service, units, FAN, seconds=15)
+    assert [row[2] for row in alarms(service)] == [False] * 5
