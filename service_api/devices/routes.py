@@ -28,12 +28,16 @@ from service_api.doubts.schemas import DoubtQuery
 from service_api.doubts.store import doubts
 from service_api.errors import PROBLEM_RESPONSES
 from service_api.identity.routes import doubt_of
+from service_api.maintenance.schemas import DueQuery
+from service_api.maintenance.store import due
 from service_api.pages import is_fragment, render
 from service_api.paging import Page
 from service_api.power_events.schemas import PowerEventQuery
 from service_api.power_events.store import power_events
 from service_api.problems.schemas import ProblemQuery
 from service_api.problems.store import problems
+from service_api.reminders.schemas import ReminderQuery
+from service_api.reminders.store import reminders
 from service_api.request import CurrentUser, Now, Transaction, wiring
 from service_api.suppressions.schemas import SuppressionQuery
 from service_api.suppressions.store import suppressions
@@ -120,6 +124,10 @@ def show_device(
         identity_doubt=doubt_of(connection, device_id),
         may_register=user.role in {"admin", "dispatcher", "integrator"},
         alarm_tests=alarm_tests.items,
+        due=due(connection, DueQuery(device_id=device_id, limit=4), today=now.date()).items,
+        reminders=reminders(connection, ReminderQuery(device_id=device_id, limit=6), now=now).items
+        if user.role != "customer"
+        else [],
         problems=problems(connection, ProblemQuery(device_id=device_id, limit=5)).items,
         power_events=power_events(connection, PowerEventQuery(device_id=device_id, limit=5)).items,
         runtime_proof=trust_of(connection, [device_id], now).get(device_id),

@@ -90,6 +90,8 @@ def test_whoever_keeps_the_register_is_reminded_until_it_is_right(doors: Doors, 
     try:
         tell(doors, {a: "SER-B2", b: "SER-A1"})
         assert reminded() == {"addresses_swapped"}
+        assert "Two units have changed addresses" in doors.page("desk").get(f"/devices/{a}").text
+        assert "Two units have changed" not in doors.page("mill").get(f"/devices/{a}").text
         tell(doors, {a: "SER-A1", b: "SER-B2"})
         assert reminded() == set()
     finally:
