@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.judgement.observed import A_DAY, observe
+from bench.judgement.others import year_of
 from bench.judgement.score import Outcome, announced, is_false, score
 from bench.judgement.truth import BEFORE_DAYS, END, WATCHED_DAYS, truth
 
@@ -96,3 +97,20 @@ def test_scores_add_up():
     assert found.coverage == pytest.approx(2 / 3)
     assert found.leads == (20, 20, 20)
     assert found.fixed == {"t": (3, 2, 1)}
+
+
+def test_a_sensor_that_lies_hot_opens_a_false_ticket_and_a_hot_room_a_true_one():
+    chance = np.random.default_rng(SEEDS[0])
+    real = truth(chance)
+    seen = observe(real, chance)
+    seen.celsius[:] = 22.0
+    real.celsius[:] = 22.0
+    first = (BEFORE_DAYS + 30) * A_DAY
+    seen.celsius[first : first + A_DAY] = 58.0
+    lying = year_of(real, seen)
+    hot = [one for one in lying.false if one.rule == "battery_overheated"]
+    assert len(hot) == 1
+    real.celsius[BEFORE_DAYS + 30] = 58.0
+    true = year_of(real, seen)
+    assert not [one for one in true.false if one.rule == "battery_overheated"]
+    assert true.causes[hot[0].mode] == 1
