@@ -17,72 +17,69 @@ Connection = psycopg.Connection[TupleRow]
 
 OVERLAP = timedelta(minutes=2)
 """Looked through again each time: what was being committed while looking was not seen then."""
-AGAIN_AFTER = timedelta(minutes=5)
+AGAIN_AFTER = timedelta(minutes=15)
 """An episode that goes on is worked out again so often; its unit's page has the live values."""
 AROUND = timedelta(minutes=35)
 """Readings so long before and after are looked at, for what was before and what ended it."""
-AT_ONCE = 200
 
 
 def find_power_events(connection: Connection, *, now: datetime) -> int:
-    """Work the episodes out that need it, at most `AT_ONCE` units; returns how many units.
+    """Work the episodes out that need it; returns how many spans of a unit were looked at.
 
-    Call again at the same `now` while it returns as many: what was looked at then is left out. One
-    caller works at a time; another returns 0.
+    One caller works at a time; another returns 0.
     """
     row = connection.execute(
         "SELECT until_at FROM power_event_look FOR UPDATE SKIP LOCKED"
     ).fetchone()
     if row is None:
         return 0
-    found = _touched(connection, row[0], now)
-    if len(found) < AT_ONCE:
-        connection.execute("UPDATE power_event_look SET until_at = %s", (now - OVERLAP,))
-    for device_id, (first, last) in found.items():
+    spans = _touched(connection, row[0], now)
+    for device_id, first, last in spans:
         _work_out(connection, device_id, first, last, now)
-    return len(found)
+    connection.execute("UPDATE power_event_look SET until_at = %s", (now - OVERLAP,))
+    return len(spans)
 
 
 def _touched(
     connection: Connection, since: datetime, now: datetime
-) -> dict[int, tuple[datetime, datetime]]:
-    """Return units with readings on battery that came lately, or an episode that goes on.
+) -> list[tuple[int, datetime, datetime]]:
+    """Return unit, from and until when, for each span that is to be worked out, oldest first.
 
-    For each, from and until when such readings were observed. One whose episode was worked out
-    after the newest of them came is left out.
+    Spans are of readings on battery that came lately, apart where `AROUND` lies between, and of
+    episodes that go on and are due again, over or silent. Readings within one that goes on wait
+    for it.
     """
-    return {
-        device_id: (first, last)
-        for device_id, first, last in connection.execute(
-            """
-            WITH came AS (
-                SELECT device_id, min(observed_at) AS first, max(observed_at) AS last,
-                    max(received_at) AS received_at
-                FROM telemetry WHERE status_on_battery
-                AND received_at > %(since)s AND received_at <= %(now)s GROUP BY device_id),
-            goes_on AS (
-                SELECT e.device_id, e.began_at AS first, %(now)s::timestamptz AS last
-                FROM power_event e JOIN device_state s USING (device_id)
-                WHERE e.ended_at IS NULL AND (e.looked_at < %(again)s
-                    OR NOT coalesce(s.status_on_battery, false)))
-            SELECT device_id, min(first), max(last) FROM (
-                SELECT device_id, first, last FROM came WHERE NOT EXISTS (
-                    SELECT FROM power_event e WHERE e.device_id = came.device_id
-                    AND e.began_at <= came.last AND coalesce(e.ended_at, 'infinity') >= came.first
-                    AND (e.looked_at >= least(%(now)s, came.received_at + %(overlap)s::interval)
-                        OR (e.ended_at IS NULL AND e.looked_at > %(again)s)))
-                UNION ALL SELECT device_id, first, last FROM goes_on) x
-            GROUP BY device_id ORDER BY min(first) LIMIT %(most)s
-            """,
-            {
-                "since": since,
-                "now": now,
-                "again": now - AGAIN_AFTER,
-                "overlap": OVERLAP,
-                "most": AT_ONCE,
-            },
-        )
-    }
+    return connection.execute(
+        """
+        WITH came AS (
+            SELECT device_id, observed_at, observed_at - lag(observed_at) OVER of_unit > %(around)s
+                AS is_apart
+            FROM telemetry t WHERE status_on_battery
+            AND received_at > %(since)s AND received_at <= %(now)s AND NOT EXISTS (
+                SELECT FROM power_event e WHERE e.device_id = t.device_id
+                AND e.ended_at IS NULL AND e.began_at <= t.observed_at)
+            WINDOW of_unit AS (PARTITION BY device_id ORDER BY observed_at)),
+        numbered AS (
+            SELECT device_id, observed_at, count(*) FILTER (WHERE is_apart)
+                OVER (PARTITION BY device_id ORDER BY observed_at) AS span
+            FROM came)
+        SELECT device_id, min(observed_at) AS first, max(observed_at) AS last FROM numbered
+        GROUP BY device_id, span
+        UNION ALL
+        SELECT e.device_id, e.began_at, %(now)s
+        FROM power_event e JOIN device_state s USING (device_id)
+        WHERE e.ended_at IS NULL AND (e.looked_at < %(again)s
+            OR s.observed_at < %(lost)s OR NOT coalesce(s.status_on_battery, false))
+        ORDER BY first, last, device_id
+        """,
+        {
+            "since": since,
+            "now": now,
+            "around": AROUND,
+            "again": now - AGAIN_AFTER,
+            "lost": now - LOST_AFTER,
+        },
+    ).fetchall()
 
 
 def _work_out(

@@ -8,7 +8,7 @@ from psycopg_pool import ConnectionPool
 from collector.card_store import note_cloned_engines
 from collector.frozen import find_frozen
 from collector.partitions import make_ahead
-from collector.power_store import AT_ONCE, find_power_events
+from collector.power_store import find_power_events
 from collector.rollup import roll_up
 from rules.campaign_store import find_campaigns
 from rules.problem_store import find_problems
@@ -20,8 +20,6 @@ from service_api.planned_work import operations as planned_work
 from service_api.retention import let_go
 from service_api.schedule import Job
 from service_api.settings import Settings
-
-_MOST_TURNS = 500
 
 
 def jobs(settings: Settings) -> Mapping[str, Job]:
@@ -71,14 +69,9 @@ def _find_problems(pool: ConnectionPool, now: datetime) -> str:
 
 
 def _find_power_events(pool: ConnectionPool, now: datetime) -> str:
-    total = 0
-    for _ in range(_MOST_TURNS):
-        with pool.connection() as connection:
-            done = find_power_events(connection, now=now)
-        total += done
-        if done < AT_ONCE:
-            break
-    return f"{total} units on battery" if total else ""
+    with pool.connection() as connection:
+        done = find_power_events(connection, now=now)
+    return f"{done} spans on battery" if done else ""
 
 
 def _see_to_planned_work(pool: ConnectionPool, now: datetime) -> str:

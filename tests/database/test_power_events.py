@@ -66,8 +66,7 @@ def test_what_a_promise_was_worth_is_known_for_the_next_outage(service, database
         say(service, ups, HEALTHY, 60)
         discharge(service, ups, 700, lasts=1_000, promises=2_000)
     say(service, ups, HEALTHY, 60)
-    while look(service):
-        pass
+    look(service)
     assert len(events(service)) == 3
     with service.pool.connection() as connection:
         now = service.clock.now
@@ -128,6 +127,45 @@ def test_a_unit_that_goes_silent_on_battery_ends_when_it_was_last_heard(service,
     assert service.rows("SELECT lost, seconds FROM power_event") == [(True, 295.0)]
     service.clock.advance(180)
     assert look(service) == 0
+
+
+def test_a_replay_of_yesterday_is_found_while_another_outage_goes_on(service, database):
+    (ups,) = register(database.admin_dsn)
+    say(service, ups, HEALTHY, 60)
+    service.clock.advance(24 * 3_600)
+    say(service, ups, HEALTHY, 30)
+    discharge(service, ups, 60, lasts=1_000, promises=1_000)
+    look(service)
+    replay = [
+        service.arrive(ups, points, observed_at=START + timedelta(minutes=minutes, seconds=second))
+        for minutes in (120, 300)
+        for points, seconds in ((ON_BATTERY, range(0, 90, 5)), (HEALTHY, range(90, 120, 5)))
+        for second in seconds
+    ]
+    service.ingest.store(replay)
+    discharge(service, ups, 60, lasts=1_000, promises=1_000)
+    look(service)
+    assert [row[:2] for row in events(service)][:2] == [("outage", 90.0), ("outage", 90.0)]
+    assert len(events(service)) == 3
+    assert service.one("SELECT count(*) FROM power_event WHERE ended_at IS NULL") == 1
+
+
+def test_readings_of_the_hour_before_join_the_outage_that_goes_on(service, database):
+    (ups,) = register(database.admin_dsn)
+    say(service, ups, HEALTHY, 60)
+    service.clock.advance(3_600)
+    discharge(service, ups, 60, lasts=10_000, promises=10_000)
+    look(service)
+    began = START + timedelta(seconds=60)
+    service.ingest.store(
+        [
+            service.arrive(ups, ON_BATTERY, observed_at=began + timedelta(minutes=minute))
+            for minute in range(60)
+        ]
+    )
+    discharge(service, ups, 30, lasts=10_000, promises=10_000)
+    look(service)
+    assert service.rows("SELECT began_at, ended_at FROM power_event") == [(began, None)]
 
 
 def test_looking_again_changes_nothing_and_two_look_one_at_a_time(service, database):
