@@ -1,11 +1,13 @@
 """One unit: API and page."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from rules.power_trust import trust_of
+from service_api.auth import User
 from service_api.battery.course import COURSE_DAYS, course_of
 from service_api.battery.store import swaps
 from service_api.commissioning.schemas import CommissioningQuery
@@ -38,7 +40,7 @@ from service_api.problems.schemas import ProblemQuery
 from service_api.problems.store import problems
 from service_api.reminders.schemas import ReminderQuery
 from service_api.reminders.store import reminders
-from service_api.request import CurrentUser, Now, Transaction, wiring
+from service_api.request import Connection, CurrentUser, Now, Transaction, wiring
 from service_api.suppressions.schemas import SuppressionQuery
 from service_api.suppressions.store import suppressions
 from service_api.tickets.store import deadlines
@@ -103,32 +105,51 @@ def show_device(
 ) -> Response:
     """Show one unit; asked by the page itself, only its live part."""
     device = store.device(connection, device_id, now)
-    quiet = suppressions(connection, SuppressionQuery(device_id=device_id, limit=20), now)
-    alarm_tests = commissionings(connection, CommissioningQuery(device_id=device_id, limit=3))
-    at_work = sessions(connection, WorkSessionQuery(device_id=device_id, limit=1)).items
+    live = _live(user, connection, device, now)
+    if is_fragment(request):
+        return render(request, "devices/live.html", **live)
     return render(
-        request,
-        "devices/live.html" if is_fragment(request) else "devices/device.html",
-        device=device,
-        picture=picture_of(device),
-        deadlines={one.id: deadlines(one, now) for one in device.tickets},
-        history=store.history(connection, device_id, HistoryQuery(limit=40)),
-        traps=traps(connection, TrapQuery(device_id=device_id, limit=8)),
-        doubts=doubts(connection, DoubtQuery(device_id=device_id, limit=20)),
-        corrections=corrections(connection, CorrectionQuery(device_id=device_id, limit=20)),
-        may_decide=user.role in {"admin", "integrator"},
-        battery_course=course_of(store.health(connection, device_id, days=COURSE_DAYS, now=now)),
-        battery_swaps=swaps(connection, device_id),
-        quiet=quiet,
-        at_work=next(iter(at_work), None),
-        identity_doubt=doubt_of(connection, device_id),
-        may_register=user.role in {"admin", "dispatcher", "integrator"},
-        alarm_tests=alarm_tests.items,
-        due=due(connection, DueQuery(device_id=device_id, limit=4), today=now.date()).items,
-        reminders=reminders(connection, ReminderQuery(device_id=device_id, limit=6), now=now).items
-        if user.role != "customer"
-        else [],
-        problems=problems(connection, ProblemQuery(device_id=device_id, limit=5)).items,
-        power_events=power_events(connection, PowerEventQuery(device_id=device_id, limit=5)).items,
-        runtime_proof=trust_of(connection, [device_id], now).get(device_id),
+        request, "devices/device.html", **live, **_record(user, connection, device_id, now)
     )
+
+
+def _live(user: User, connection: Connection, device: Device, now: datetime) -> dict[str, Any]:
+    """Read what the live part shows; open pages ask for it every few seconds."""
+    quiet = suppressions(connection, SuppressionQuery(device_id=device.id, limit=20), now)
+    at_work = sessions(connection, WorkSessionQuery(device_id=device.id, limit=1)).items
+    return {
+        "device": device,
+        "picture": picture_of(device),
+        "deadlines": {one.id: deadlines(one, now) for one in device.tickets},
+        "quiet": quiet,
+        "at_work": next(iter(at_work), None),
+        "identity_doubt": doubt_of(connection, device.id),
+        "may_register": user.role in {"admin", "dispatcher", "integrator"},
+    }
+
+
+def _record(user: User, connection: Connection, device_id: int, now: datetime) -> dict[str, Any]:
+    """Read what the rest of the page shows: what a unit went through and what comes."""
+    health = store.health(connection, device_id, days=COURSE_DAYS, now=now)
+    upcoming = ReminderQuery(device_id=device_id, limit=6)
+    return {
+        "history": store.history(connection, device_id, HistoryQuery(limit=40)),
+        "traps": traps(connection, TrapQuery(device_id=device_id, limit=8)),
+        "doubts": doubts(connection, DoubtQuery(device_id=device_id, limit=20)),
+        "corrections": corrections(connection, CorrectionQuery(device_id=device_id, limit=20)),
+        "may_decide": user.role in {"admin", "integrator"},
+        "battery_course": course_of(health),
+        "battery_swaps": swaps(connection, device_id),
+        "alarm_tests": commissionings(
+            connection, CommissioningQuery(device_id=device_id, limit=3)
+        ).items,
+        "due": due(connection, DueQuery(device_id=device_id, limit=4), today=now.date()).items,
+        "reminders": []
+        if user.role == "customer"
+        else reminders(connection, upcoming, now=now).items,
+        "problems": problems(connection, ProblemQuery(device_id=device_id, limit=5)).items,
+        "power_events": power_events(
+            connection, PowerEventQuery(device_id=device_id, limit=5)
+        ).items,
+        "runtime_proof": trust_of(connection, [device_id], now).get(device_id),
+    }
