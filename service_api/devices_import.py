@@ -43,6 +43,7 @@ _WRITTEN = (
     "collector_group",
     "model",
     "serial",
+    "serial_confirmed",
     *_FACTS,
 )
 
@@ -129,7 +130,7 @@ def _wanted(
     if row.profile is not None:
         wanted["profile"] = row.profile
     if old is None or old["identified_at"] is None:
-        told = {"model": row.model, "serial": row.serial}
+        told = {"model": row.model, "serial": row.serial, "serial_confirmed": row.serial}
         wanted |= {column: value for column, value in told.items() if value is not None}
     facts = {column: getattr(row, column) for column in _FACTS}
     return wanted | {column: value for column, value in facts.items() if value is not None}

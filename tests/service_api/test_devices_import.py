@@ -137,6 +137,14 @@ def test_what_a_unit_said_of_itself_wins_over_the_list(api, owner):
     assert devices(owner)[0]["serial"] == "TOLD"
 
 
+def test_a_serial_number_set_right_before_the_unit_is_heard_is_the_confirmed_one(api, owner):
+    head = f"{HEAD},serial"
+    load(api, "u1,n,s,c,modbus://h,TYPED-WRONG", head=head)
+    load(api, "u1,n,s,c,modbus://h,TYPED", head=head)
+    assert load(api, "u1,n,s,c,modbus://h,TYPED", head=head).unchanged == 1
+    assert devices(owner)[0]["serial_confirmed"] == "TYPED"
+
+
 def test_a_unit_that_changes_hands_leaves_its_history_to_the_first_owner(api, owner):
     load(api, "u1,n,s1,c1,modbus://h")
     assert load(api, "u1,n,s2,c2,modbus://h").changed == 1
