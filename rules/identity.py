@@ -36,11 +36,11 @@ class Entry:
 
 def doubts(entries: Iterable[Entry]) -> Mapping[int, tuple[Mismatch, int | None]]:
     """Return which entries are in doubt, with the other entry that it concerns, if there is one."""
-    known = sorted((one for one in entries if _means(one.told)), key=lambda one: one.id)
+    known = sorted((one for one in entries if is_serial(one.told)), key=lambda one: one.id)
     told = Counter((one.maker, one.told) for one in known)
     by_confirmed: dict[tuple[str, str | None], Entry] = {}
     for one in known:
-        if _means(one.confirmed):
+        if is_serial(one.confirmed):
             by_confirmed.setdefault((one.maker, one.confirmed), one)
     by_told: dict[tuple[str, str | None], list[Entry]] = {}
     for one in known:
@@ -51,7 +51,7 @@ def doubts(entries: Iterable[Entry]) -> Mapping[int, tuple[Mismatch, int | None]
         if twins:
             found[one.id] = (Mismatch.TOLD_TWICE, min(each.id for each in twins))
             continue
-        if one.confirmed == one.told or not _means(one.confirmed):
+        if one.confirmed == one.told or not is_serial(one.confirmed):
             continue
         other = by_confirmed.get((one.maker, one.told))
         is_swap = (
@@ -67,7 +67,7 @@ def doubts(entries: Iterable[Entry]) -> Mapping[int, tuple[Mismatch, int | None]
     return found
 
 
-def _means(serial: str | None) -> bool:
-    """Tell whether a text can be somebody's serial number."""
+def is_serial(serial: str | None) -> bool:
+    """Tell whether a text can be one unit's serial number, not what cards tell that know none."""
     text = (serial or "").strip().lower()
     return text not in PLACEHOLDERS and len(set(text)) > 1

@@ -11,6 +11,8 @@ down_revision = "0017"
 TABLES = """
 ALTER TABLE device ADD COLUMN serial_confirmed text;
 UPDATE device SET serial_confirmed = serial;
+CREATE INDEX device_serial ON device (serial);
+CREATE INDEX ON device (serial_confirmed);
 COMMENT ON COLUMN device.serial_confirmed IS
     'the first that was told, or the one that a person confirmed; serial is what is told now';
 CREATE FUNCTION confirm_first_serial() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -54,5 +56,6 @@ def downgrade() -> None:
         DROP TABLE identity_decision;
         DROP TRIGGER confirm_first_serial ON device;
         DROP FUNCTION confirm_first_serial;
+        DROP INDEX device_serial;
         ALTER TABLE device DROP COLUMN serial_confirmed;
     """)

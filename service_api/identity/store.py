@@ -7,7 +7,7 @@ import psycopg
 from psycopg.rows import TupleRow, class_row
 from psycopg.types.json import Jsonb
 
-from rules.identity import Entry, Mismatch, doubts
+from rules.identity import Entry, Mismatch, doubts, is_serial
 from rules.operations import NotThere, OperationRefused
 
 Connection = psycopg.Connection[TupleRow]
@@ -17,18 +17,18 @@ def doubts_of(
     connection: Connection, device_ids: Sequence[int]
 ) -> Mapping[int, tuple[Mismatch, int | None]]:
     """Return which of these units are in doubt, and the other entry that it concerns."""
+    asked = connection.execute(
+        "SELECT serial, serial_confirmed FROM device WHERE id = ANY(%s)", (list(device_ids),)
+    ).fetchall()
     with connection.cursor(row_factory=class_row(Entry)) as cursor:
         entries = cursor.execute(
             """
-            WITH asked AS (SELECT serial, serial_confirmed FROM device WHERE id = ANY(%(ids)s))
-            SELECT d.id, coalesce(d.manufacturer, '') AS maker, d.serial_confirmed AS confirmed,
-                d.serial AS told
-            FROM device d WHERE d.enabled AND (d.id = ANY(%(ids)s)
-                OR d.serial IN (SELECT serial FROM asked)
-                OR d.serial IN (SELECT serial_confirmed FROM asked)
-                OR d.serial_confirmed IN (SELECT serial FROM asked))
+            SELECT id, coalesce(manufacturer, '') AS maker, serial_confirmed AS confirmed,
+                serial AS told
+            FROM device
+            WHERE enabled AND (serial = ANY(%(serials)s) OR serial_confirmed = ANY(%(serials)s))
             """,
-            {"ids": list(device_ids)},
+            {"serials": sorted({one for row in asked for one in row if is_serial(one)})},
         ).fetchall()
     found = doubts(entries)
     return {device_id: found[device_id] for device_id in device_ids if device_id in found}

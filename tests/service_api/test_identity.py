@@ -1,5 +1,6 @@
 """Two units that swap addresses, one that was exchanged: found, told, set right, taken back."""
 
+import random
 from collections.abc import Iterator
 
 import psycopg
@@ -7,6 +8,7 @@ import pytest
 
 from service_api.calendar_facts import CalendarFacts
 from service_api.database import open_pool
+from service_api.identity.store import doubts_of
 from tests.service_api.conftest import Doors
 from tests.service_api.test_doors import form_token
 
@@ -76,6 +78,28 @@ def test_another_unit_is_confirmed(doors: Doors, pair):
     assert desk.post(f"/api/v1/devices/{a}/confirm-identity").status_code == 204
     assert doubt(doors, a) is None
     assert desk.post(f"/api/v1/devices/{a}/confirm-identity").status_code == 409
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_one_unit_is_judged_as_among_all(doors: Doors, seed: int):
+    choose = random.Random(seed)
+    serials = ["SER-A1", "SER-B2", "SER-C3", "unknown", None]
+    with psycopg.connect(doors.database.admin_dsn) as admin:
+        admin.execute("SELECT set_config('ridethrough.scope', 'all', false)")
+        admin.execute("UPDATE device SET serial = NULL, serial_confirmed = NULL")
+        ids = sorted(doors.fleet.devices.values())[:6]
+        for device_id in ids:
+            for column in ("serial_confirmed", "serial"):
+                admin.execute(
+                    f"UPDATE device SET {column} = %s WHERE id = %s",
+                    (choose.choice(serials), device_id),
+                )
+        among_all = doubts_of(admin, ids)
+        alone = {}
+        for device_id in ids:
+            alone |= doubts_of(admin, [device_id])
+        admin.rollback()
+    assert alone == among_all
 
 
 def test_whoever_keeps_the_register_is_reminded_until_it_is_right(doors: Doors, pair):
