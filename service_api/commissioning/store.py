@@ -1,12 +1,14 @@
 """Read guided tests as the asker may see them; `commissioning.operations` writes them."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any, LiteralString
 
 from psycopg.rows import DictRow, dict_row
 
 from rules.commissioning import PROVOCATIONS, Path, StepState
 from rules.version_store import known_rules
+from rules.versions import Known
 from service_api.commissioning.schemas import (
     Commissioning,
     CommissioningQuery,
@@ -47,7 +49,7 @@ def commissionings(connection: Connection, query: CommissioningQuery) -> Page[Co
         parameters=query.model_dump(exclude={"limit", "cursor"}),
         order=_NEWEST,
         query=query,
-        build=lambda row: _commissioning(connection, row),
+        build=partial(_commissioning, connection, known_rules(connection)),
     )
 
 
@@ -58,19 +60,18 @@ def commissioning(connection: Connection, commissioning_id: int) -> Commissionin
     ).fetchone()
     if row is None:
         raise NotFound(f"There is no commissioning {commissioning_id}.")
-    return _commissioning(connection, row)
+    return _commissioning(connection, known_rules(connection), row)
 
 
-def _commissioning(connection: Connection, row: tuple[Any, ...]) -> Commissioning:
+def _commissioning(connection: Connection, known: Known, row: tuple[Any, ...]) -> Commissioning:
     engineer, accepted = (
         None if part[1] is None else Signed(part[0], part[1], part[2] or "")
         for part in (row[16:19], row[19:22])
     )
-    return Commissioning(*(*row[:16], engineer, accepted, _steps(connection, row[0])))
+    return Commissioning(*(*row[:16], engineer, accepted, _steps(connection, known, row[0])))
 
 
-def _steps(connection: Connection, commissioning_id: int) -> list[CommissioningStep]:
-    known = known_rules(connection)
+def _steps(connection: Connection, known: Known, commissioning_id: int) -> list[CommissioningStep]:
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             "SELECT * FROM commissioning_step WHERE commissioning_id = %s ORDER BY turn",

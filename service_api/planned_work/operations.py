@@ -5,6 +5,7 @@ each has its suppressions, which the tick obeys.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -162,10 +163,15 @@ def make_times(connection: Connection, *, now: datetime, planned_work_id: int | 
             """,
             {"id": planned_work_id, "day": (now - timedelta(days=2)).date()},
         ).fetchall()
-    return sum(_make_times_of(connection, row, now) for row in rows)
+    known = known_rules(connection).rules
+    return sum(
+        _make_times_of(connection, row, quiet_rules(Work(row["work"]), known), now) for row in rows
+    )
 
 
-def _make_times_of(connection: Connection, row: DictRow, now: datetime) -> int:
+def _make_times_of(
+    connection: Connection, row: DictRow, rules: Sequence[str] | None, now: datetime
+) -> int:
     series = Series(row["first_on"], row["at"], Repeat(row["repeat"]), row["every"], row["until"])
     until = now + (FURTHEST_AHEAD if series.repeat is Repeat.ONCE else AHEAD)
     length = timedelta(minutes=row["minutes"])
@@ -182,7 +188,7 @@ def _make_times_of(connection: Connection, row: DictRow, now: datetime) -> int:
             (row["id"], one.occurs_on, one.begins_at, ends_at),
         ).fetchone()
         if new is not None:
-            _suppress(connection, row, new[0], one.begins_at, ends_at, now)
+            _suppress(connection, row, rules, new[0], one.begins_at, ends_at, now)
             made += 1
     return made
 
@@ -190,12 +196,12 @@ def _make_times_of(connection: Connection, row: DictRow, now: datetime) -> int:
 def _suppress(
     connection: Connection,
     row: DictRow,
+    rules: Sequence[str] | None,
     occurrence_id: int,
     begins_at: datetime,
     ends_at: datetime,
     now: datetime,
 ) -> None:
-    rules = quiet_rules(Work(row["work"]), known_rules(connection).rules)
     for device_id in row["device_ids"] or [None]:
         suppress(
             connection,
@@ -277,7 +283,8 @@ def unskip(
     if taken is None:
         raise OperationRefused("no such time was left out")
     occurrence_id, begins_at, ends_at = taken
-    _suppress(connection, row, occurrence_id, begins_at, ends_at, now)
+    rules = quiet_rules(Work(row["work"]), known_rules(connection).rules)
+    _suppress(connection, row, rules, occurrence_id, begins_at, ends_at, now)
 
 
 def time_on(

@@ -1,8 +1,10 @@
 """Read work sessions as the asker may see them; `work_sessions.operations` writes them."""
 
+from functools import partial
 from typing import Any, LiteralString
 
 from rules.version_store import known_rules
+from rules.versions import Known
 from service_api.errors import NotFound
 from service_api.paging import Order, Page, read_page
 from service_api.request import Connection
@@ -39,7 +41,7 @@ def sessions(connection: Connection, query: WorkSessionQuery) -> Page[WorkSessio
         parameters=query.model_dump(exclude={"limit", "cursor"}),
         order=_NEWEST,
         query=query,
-        build=lambda row: _session(connection, row),
+        build=partial(_session, connection, known_rules(connection)),
     )
 
 
@@ -50,19 +52,18 @@ def session(connection: Connection, session_id: int) -> WorkSession:
     ).fetchone()
     if row is None:
         raise NotFound(f"There is no work session {session_id}.")
-    return _session(connection, row)
+    return _session(connection, known_rules(connection), row)
 
 
-def _session(connection: Connection, row: tuple[Any, ...]) -> WorkSession:
+def _session(connection: Connection, rules: Known, row: tuple[Any, ...]) -> WorkSession:
     *known, checks, exception, suppression_id = row[:19]
     found = None if checks is None else [FoundCheck(**one) for one in checks]
-    return WorkSession(*(*known, found, exception, _lines(connection, suppression_id)))
+    return WorkSession(*(*known, found, exception, _lines(connection, rules, suppression_id)))
 
 
-def _lines(connection: Connection, suppression_id: int) -> list[WorkLine]:
-    known = known_rules(connection)
+def _lines(connection: Connection, rules: Known, suppression_id: int) -> list[WorkLine]:
     return [
-        WorkLine(alarm_id, rule, *known.title(rule), severity, raised_at, cleared_at)
+        WorkLine(alarm_id, rule, *rules.title(rule), severity, raised_at, cleared_at)
         for alarm_id, rule, severity, raised_at, cleared_at in connection.execute(
             """
             SELECT a.id, a.rule_key, a.severity, a.raised_at, a.cleared_at FROM alarm a
