@@ -1,8 +1,9 @@
 """Alarms: the list, one alarm with its reason and log, and what staff do with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Form as FormBody
@@ -27,7 +28,7 @@ from service_api.errors import PROBLEM_RESPONSES
 from service_api.language import msg
 from service_api.pages import done, is_fragment, render
 from service_api.paging import Page
-from service_api.request import Connection, CurrentUser, Now, Staff, Transaction
+from service_api.request import CurrentUser, Now, Staff, Transaction
 
 api = APIRouter(prefix="/api/v1/alarms", tags=["alarms"], responses=PROBLEM_RESPONSES)
 pages = APIRouter(prefix="/alarms", include_in_schema=False)
@@ -185,81 +186,29 @@ def close_on_page(
     return done(request, form.next, msg("Closed by hand"))
 
 
-def _each(connection: Connection, ids: list[int], change: Callable[[Connection, int], None]) -> int:
-    """Change each alarm, in id order; those that are already so are passed over."""
+_DEEDS: Mapping[str, tuple[Callable[..., None], str]] = {
+    "acknowledge": (operations.acknowledge_alarm, msg("Acknowledged: %(n)s")),
+    "unacknowledge": (operations.unacknowledge_alarm, msg("Acknowledgement taken back: %(n)s")),
+    "reset": (operations.reset_alarm, msg("Reset: %(n)s")),
+    "unshelve": (operations.unshelve_alarm, msg("Brought back: %(n)s")),
+}
+"""What can be done to ticked alarms, and what is said of how many it was done to."""
+
+
+@pages.post("/{deed}")
+def do_on_page(
+    request: Request,
+    user: Staff,
+    connection: Transaction,
+    now: Now,
+    deed: Literal["acknowledge", "unacknowledge", "reset", "unshelve"],
+    form: Annotated[SelectionForm, FormBody()],
+) -> Response:
+    """Do it to the ticked alarms, in id order; those that are already so are passed over."""
+    change, said = _DEEDS[deed]
     changed = 0
-    for alarm_id in sorted(set(ids)):
-        try:
-            change(connection, alarm_id)
-        except operations.OperationRefused:
-            continue
-        changed += 1
-    return changed
-
-
-@pages.post("/acknowledge")
-def acknowledge_on_page(
-    request: Request,
-    user: Staff,
-    connection: Transaction,
-    now: Now,
-    form: Annotated[SelectionForm, FormBody()],
-) -> Response:
-    """Acknowledge the ticked alarms."""
-    n = _each(
-        connection,
-        form.ids,
-        lambda tx, each: operations.acknowledge_alarm(tx, each, actor=user.name, now=now),
-    )
-    return done(request, form.next, msg("Acknowledged: %(n)s"), n=n)
-
-
-@pages.post("/unacknowledge")
-def unacknowledge_on_page(
-    request: Request,
-    user: Staff,
-    connection: Transaction,
-    now: Now,
-    form: Annotated[SelectionForm, FormBody()],
-) -> Response:
-    """Take the acknowledgement of the ticked alarms back."""
-    n = _each(
-        connection,
-        form.ids,
-        lambda tx, each: operations.unacknowledge_alarm(tx, each, actor=user.name, now=now),
-    )
-    return done(request, form.next, msg("Acknowledgement taken back: %(n)s"), n=n)
-
-
-@pages.post("/reset")
-def reset_on_page(
-    request: Request,
-    user: Staff,
-    connection: Transaction,
-    now: Now,
-    form: Annotated[SelectionForm, FormBody()],
-) -> Response:
-    """Let the ticked alarms that are latched go."""
-    n = _each(
-        connection,
-        form.ids,
-        lambda tx, each: operations.reset_alarm(tx, each, actor=user.name, now=now),
-    )
-    return done(request, form.next, msg("Reset: %(n)s"), n=n)
-
-
-@pages.post("/unshelve")
-def unshelve_on_page(
-    request: Request,
-    user: Staff,
-    connection: Transaction,
-    now: Now,
-    form: Annotated[SelectionForm, FormBody()],
-) -> Response:
-    """Bring the ticked alarms back."""
-    n = _each(
-        connection,
-        form.ids,
-        lambda tx, each: operations.unshelve_alarm(tx, each, actor=user.name, now=now),
-    )
-    return done(request, form.next, msg("Brought back: %(n)s"), n=n)
+    for alarm_id in sorted(set(form.ids)):
+        with suppress(operations.OperationRefused):
+            change(connection, alarm_id, actor=user.name, now=now)
+            changed += 1
+    return done(request, form.next, said, n=changed)

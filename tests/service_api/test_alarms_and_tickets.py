@@ -161,6 +161,19 @@ def test_the_page_acknowledges_many_at_once_and_says_so(doors: Doors):
     assert all(alarm["acknowledged_at"] is None for alarm in alarms)
 
 
+def test_ticked_alarms_come_back_and_what_does_not_fit_is_passed_over(doors: Doors):
+    ids = [doors.fleet.alarms[f"on_battery_{n}"] for n in (2, 3)]
+    until = (doors.now + timedelta(hours=2)).isoformat()
+    shelving = {"until_at": until, "reason": "Known."}
+    assert doors.api("desk").post(f"/api/v1/alarms/{ids[0]}/shelve", json=shelving).is_success
+    person = doors.page("desk")
+    data = {"ids": ids, "csrf_token": form_token(person), "next": "/alarms"}
+    for deed, said in (("unshelve", "Brought back: 1"), ("reset", "Reset: 0")):
+        assert person.post(f"/alarms/{deed}", data=data).status_code == 303
+        assert said in person.get("/alarms").text
+    assert person.post("/alarms/forget", data=data).status_code == 422
+
+
 def test_the_ticket_page_offers_staff_the_next_step_and_a_customer_a_note(doors: Doors):
     path = f"/tickets/{doors.fleet.tickets['low']}"
     staff, customer = doors.page("desk").get(path).text, doors.page("bank").get(path).text
