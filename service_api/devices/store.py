@@ -43,6 +43,14 @@ def require_device(connection: Connection, device_id: int) -> None:
         raise NotFound(f"There is no device {device_id}.")
 
 
+def site_of(connection: Connection, device_id: int) -> int:
+    """Return where a unit is; raise `NotFound`."""
+    row = connection.execute("SELECT site_id FROM device WHERE id = %s", (device_id,)).fetchone()
+    if row is None:
+        raise NotFound(f"There is no device {device_id}.")
+    return int(row[0])
+
+
 def device(connection: Connection, device_id: int, now: datetime) -> Device:
     """Read one unit with its newest values and what is open about it; raise `NotFound`."""
     with connection.cursor(row_factory=dict_row) as cursor:

@@ -11,6 +11,7 @@ from rules.operations import OperationRefused
 from rules.planned_work import Work
 from rules.version_store import known_rules
 from service_api.auth import User
+from service_api.devices.store import site_of
 from service_api.errors import PROBLEM_RESPONSES, Invalid
 from service_api.language import msg
 from service_api.pages import done, render
@@ -127,7 +128,7 @@ def show_announcement(
 ) -> Response:
     """Show the form; with a site, its units can be chosen."""
     if device_id is not None:
-        site_id = store.site_of(connection, device_id)
+        site_id = site_of(connection, device_id)
     return _form(request, connection, now, site_id=site_id, chosen=[device_id] if device_id else [])
 
 

@@ -119,14 +119,6 @@ def units_at(connection: Connection, site_id: int) -> list[tuple[int, str]]:
     ).fetchall()
 
 
-def site_of(connection: Connection, device_id: int) -> int:
-    """Return where a unit is; raise `NotFound`."""
-    row = connection.execute("SELECT site_id FROM device WHERE id = %s", (device_id,)).fetchone()
-    if row is None:
-        raise NotFound(f"There is no device {device_id}.")
-    return int(row[0])
-
-
 def time_zone_of(connection: Connection, site_id: int) -> str:
     """Return a site's time zone; raise `NotFound`."""
     row = connection.execute("SELECT time_zone FROM site WHERE id = %s", (site_id,)).fetchone()

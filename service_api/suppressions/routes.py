@@ -10,6 +10,7 @@ from starlette.responses import Response
 from rules import suppression_operations as operations
 from rules.suppression import SuppressionKind
 from rules.version_store import known_rules
+from service_api.devices.store import site_of
 from service_api.errors import PROBLEM_RESPONSES
 from service_api.language import msg
 from service_api.pages import done, render
@@ -102,7 +103,7 @@ def _take_out(
     return operations.suppress(
         connection,
         kind=SuppressionKind.OUT_OF_SERVICE,
-        site_id=store.site_of(connection, device_id),
+        site_id=site_of(connection, device_id),
         device_id=device_id,
         rule_keys=None if rule is None else [rule],
         lets_critical_through=False,

@@ -80,11 +80,3 @@ def suppression_log(connection: Connection, suppression_id: int) -> list[Suppres
             """,
             (suppression_id,),
         ).fetchall()
-
-
-def site_of(connection: Connection, device_id: int) -> int:
-    """Return where a unit is; raise `NotFound`."""
-    row = connection.execute("SELECT site_id FROM device WHERE id = %s", (device_id,)).fetchone()
-    if row is None:
-        raise NotFound(f"There is no device {device_id}.")
-    return int(row[0])
