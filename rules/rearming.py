@@ -33,8 +33,13 @@ def verify(
     observed_at: datetime | None,
     standing: Collection[tuple[str, str]],
     now: datetime,
+    *,
+    is_known: bool | None,
 ) -> tuple[Check, ...]:
-    """Return what is found at a unit; `facts` by column, `standing` alarms by title (en, zh)."""
+    """Return what is found at a unit; `facts` by column, `standing` alarms by title (en, zh).
+
+    `is_known`: whether it is the unit that the records know, None where it tells no serial number.
+    """
     is_fresh = observed_at is not None and now - observed_at <= FRESH_FOR
     told = facts if is_fresh else {}
     return (
@@ -43,6 +48,12 @@ def verify(
             "passed" if is_fresh else "failed",
             ("The unit is heard", "通信正常"),
             ("The unit is not heard: nothing else can be told", "设备无通信：其余无法判定"),
+        ),
+        _check(
+            "identity",
+            _VERDICTS[is_known],
+            ("It is the unit that the records know", "设备与档案一致"),
+            ("It tells another serial number than the records know", "上报的序列号与档案不符"),
         ),
         _flag(
             told,
@@ -65,6 +76,12 @@ def verify(
         ),
         _battery(told),
         _check(
+            "self_test",
+            _VERDICTS[_TESTS.get(told.get("ups_test_result"))],
+            ("The last self-test passed", "上次自检通过"),
+            ("The last self-test did not pass", "上次自检未通过"),
+        ),
+        _check(
             "alarms",
             "failed" if standing else "passed",
             ("No alarm stands", "无告警"),
@@ -74,6 +91,10 @@ def verify(
             ),
         ),
     )
+
+
+_VERDICTS: Mapping[bool | None, Verdict] = {True: "passed", False: "failed", None: "unknown"}
+_TESTS: Mapping[Value | None, bool] = {"passed": True, "warning": False, "failed": False}
 
 
 def _check(key: str, found: Verdict, good: tuple[str, str], bad: tuple[str, str]) -> Check:
@@ -86,8 +107,7 @@ def _flag(
     told: Mapping[str, Value | None], column: str, good: tuple[str, str], bad: tuple[str, str]
 ) -> Check:
     value = told.get(column)
-    found: Verdict = "unknown" if value is None else ("failed" if value else "passed")
-    return _check(column, found, good, bad)
+    return _check(column, _VERDICTS[None if value is None else not value], good, bad)
 
 
 def _battery(told: Mapping[str, Value | None]) -> Check:

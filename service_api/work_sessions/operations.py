@@ -10,12 +10,14 @@ import psycopg
 from psycopg.rows import DictRow, TupleRow, dict_row
 from psycopg.types.json import Jsonb
 
+from rules.identity import is_serial
 from rules.operations import NotThere, OperationRefused
 from rules.points import BY_COLUMN
 from rules.rearming import Check, verify
 from rules.suppression import SuppressionKind
 from rules.suppression_operations import end_suppression, move_end, suppress
 from rules.version_store import known_rules
+from service_api.identity.store import doubts_of
 from service_api.work_orders.operations import log_order
 from service_api.work_sessions.schemas import LONGEST_HOURS
 
@@ -161,7 +163,20 @@ def look_at(connection: Connection, device_id: int, now: datetime) -> tuple[Chec
         )
     ]
     facts = {} if state is None else {key: state[key] for key in BY_COLUMN if key in state}
-    return verify(facts, None if state is None else state["observed_at"], standing, now)
+    return verify(
+        facts,
+        None if state is None else state["observed_at"],
+        standing,
+        now,
+        is_known=_is_known(connection, device_id),
+    )
+
+
+def _is_known(connection: Connection, device_id: int) -> bool | None:
+    row = connection.execute("SELECT serial FROM device WHERE id = %s", (device_id,)).fetchone()
+    if row is None or not is_serial(row[0]):
+        return None
+    return device_id not in doubts_of(connection, [device_id])
 
 
 def _device(connection: Connection, device_id: int) -> DictRow:

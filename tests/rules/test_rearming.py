@@ -14,11 +14,13 @@ FIT = {
     "status_testing": False,
     "battery_charge": 80.0,
     "status_charging": True,
+    "ups_test_result": "passed",
 }
 
 
-def verdicts(facts: dict, *, ago: timedelta = timedelta(0), standing=()) -> dict[str, str]:
-    return {one.key: one.verdict for one in verify(facts, NOW - ago, standing, NOW)}
+def verdicts(facts: dict, *, ago: timedelta = timedelta(0), is_known=True) -> dict[str, str]:
+    found = verify(facts, NOW - ago, (), NOW, is_known=is_known)
+    return {one.key: one.verdict for one in found}
 
 
 def test_a_unit_that_is_fit_passes():
@@ -33,11 +35,23 @@ def test_a_unit_that_is_fit_passes():
         ({"status_off": True}, "status_off"),
         ({"status_testing": True}, "status_testing"),
         ({"status_charging": False}, "battery"),
+        ({"ups_test_result": "failed"}, "self_test"),
+        ({"ups_test_result": "warning"}, "self_test"),
     ],
 )
 def test_one_thing_wrong_is_named_alone(wrong: dict, key: str):
     found = verdicts(FIT | wrong)
     assert {name for name, verdict in found.items() if verdict == "failed"} == {key}
+
+
+def test_another_unit_than_the_records_know_is_no_pass():
+    assert verdicts(FIT, is_known=False)["identity"] == "failed"
+    assert verdicts(FIT, is_known=None)["identity"] == "unknown"
+
+
+@pytest.mark.parametrize("told", ["none", "aborted", "in_progress", None])
+def test_a_self_test_that_was_not_run_to_its_end_says_nothing(told):
+    assert verdicts(FIT | {"ups_test_result": told})["self_test"] == "unknown"
 
 
 def test_what_a_unit_does_not_tell_is_no_pass_and_no_failure():
@@ -52,12 +66,15 @@ def test_old_values_say_nothing():
     found = verdicts(FIT, ago=FRESH_FOR + timedelta(seconds=1))
     assert found["fresh"] == "failed"
     assert found["status_bypass"] == "unknown"
-    assert {one.key: one.verdict for one in verify({}, None, (), NOW)}["fresh"] == "failed"
+    never = {one.key: one.verdict for one in verify({}, None, (), NOW, is_known=None)}
+    assert never["fresh"] == "failed"
 
 
 def test_standing_alarms_are_named_in_both_languages():
     (alarms,) = (
-        one for one in verify(FIT, NOW, [("Fan fault", "风扇故障")], NOW) if one.key == "alarms"
+        one
+        for one in verify(FIT, NOW, [("Fan fault", "风扇故障")], NOW, is_known=True)
+        if one.key == "alarms"
     )
     assert (alarms.verdict, "Fan fault" in alarms.en, "风扇故障" in alarms.zh) == (
         "failed",

@@ -55,6 +55,24 @@ def test_checking_out_names_what_is_wrong_and_wants_a_reason(doors: Doors):
     assert engineer.post(f"{path}/check-out", json={"exception": "x"}).status_code == 409
 
 
+def test_checking_out_of_another_unit_than_the_records_know_wants_a_reason(doors: Doors):
+    engineer, device_id = doors.api("field"), unit_of(doors, "load")
+    body = {"device_id": device_id, "reason": "Board replaced"}
+    made = engineer.post("/api/v1/work-sessions", json=body).json()
+
+    def verdict(serial: str) -> str:
+        with psycopg.connect(doors.database.admin_dsn) as admin:
+            admin.execute(
+                "UPDATE device SET serial = %s, serial_confirmed = 'SN-KNOWN' WHERE id = %s",
+                (serial, device_id),
+            )
+        checks = engineer.get(f"/api/v1/work-sessions/{made['id']}/checks").json()
+        return {one["key"]: one["verdict"] for one in checks}["identity"]
+
+    told = [verdict(serial) for serial in ("SN-OTHER", "unknown", "SN-KNOWN")]
+    assert told == ["failed", "unknown", "passed"]
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
