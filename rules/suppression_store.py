@@ -2,7 +2,7 @@
 
 Runs inside the transaction of whoever judges, before incidents and tickets, and once a tick. Which
 suppression covers an alarm is decided in `rules.suppression`; what people suppress is in
-`rules.suppression_operations`. Locks: alarms by id, then suppressions.
+`rules.suppression_operations`. Locks: suppressions by id, then alarms by id.
 """
 
 from collections import defaultdict

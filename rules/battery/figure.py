@@ -148,6 +148,7 @@ def _known(
     evidence = _evidence(age, life_used, signs, weighed, course, months, discharges)
     window = (day_of(begin), day_of(middle), day_of(end))
     figure = (index, low, high)
+    said = _signs(signs, advice, swapped_on, is_measured=is_measured)
     return BatteryFigure(
         index_percent=index,
         low=low,
@@ -167,13 +168,13 @@ def _known(
         statement_en=" ".join(
             [
                 _figure_en(figure, window, day_of(today), months, len(discharges)),
-                *_signs_en(signs, advice, swapped_on, is_measured=is_measured),
+                *(en for en, _ in said),
             ]
         ),
         statement_zh="".join(
             [
                 _figure_zh(figure, window, day_of(today), months, len(discharges)),
-                *_signs_zh(signs, advice, swapped_on, is_measured=is_measured),
+                *(zh for _, zh in said),
             ]
         ),
     )
@@ -233,6 +234,7 @@ def _unknown(
 ) -> BatteryFigure:
     advice = advise(None, None, None, signs, is_measured=False)
     life_used = None if age is None else age.years / history.battery.service_life_years
+    said = _signs(signs, advice, None, is_measured=False)
     return BatteryFigure(
         index_percent=None,
         low=None,
@@ -249,15 +251,8 @@ def _unknown(
         swapped_on=None,
         age=age,
         evidence=_of_age(age, life_used) + _of_signs(signs),
-        statement_en=" ".join(
-            [
-                f"Capacity index unknown: {reason[0]}.",
-                *_signs_en(signs, advice, None, is_measured=False),
-            ]
-        ),
-        statement_zh="".join(
-            [f"容量指数未知：{reason[1]}。", *_signs_zh(signs, advice, None, is_measured=False)]
-        ),
+        statement_en=" ".join([f"Capacity index unknown: {reason[0]}.", *(en for en, _ in said)]),
+        statement_zh="".join([f"容量指数未知：{reason[1]}。", *(zh for _, zh in said)]),
     )
 
 
@@ -369,39 +364,37 @@ def _figure_zh(
     )
 
 
-def _signs_en(
+def _signs(
     signs: Signs, advice: Advice, swapped_on: int | None, *, is_measured: bool
-) -> list[str]:
+) -> list[Reason]:
+    """Return what the signs say, each line in English and Chinese."""
     tests_first = advice is Advice.TEST or (advice is Advice.PLAN and not is_measured)
+    failures = signs.failures
     lines = {
-        "The unit asks for a new battery.": signs.is_flagged,
-        "Its last self-test failed.": signs.failures == 1,
-        f"Its last {signs.failures} self-tests failed.": signs.failures > 1,
-        "Its last self-test passed.": signs.has_passed,
-        "No valid self-test for more than twice its interval.": signs.overdue,
-        "Its self-tests do not come to an end.": signs.aborted_in_a_row >= ABORTED_IN_A_ROW,
-        "The readings show a new battery: enter its date.": swapped_on is not None,
-        "Replace it.": advice is Advice.REPLACE,
-        "Plan its replacement.": advice is Advice.PLAN,
-        "Test its capacity before paying for a new one.": tests_first,
-    }
-    return [line for line, holds in lines.items() if holds]
-
-
-def _signs_zh(
-    signs: Signs, advice: Advice, swapped_on: int | None, *, is_measured: bool
-) -> list[str]:
-    tests_first = advice is Advice.TEST or (advice is Advice.PLAN and not is_measured)
-    lines = {
-        "设备提示更换电池。": signs.is_flagged,
-        "最近一次自检未通过。": signs.failures == 1,
-        f"最近 {signs.failures} 次自检均未通过。": signs.failures > 1,
-        "最近一次自检通过。": signs.has_passed,
-        "超过两个自检周期没有有效自检。": signs.overdue,
-        "自检多次中止，未能完成。": signs.aborted_in_a_row >= ABORTED_IN_A_ROW,
-        "读数表明电池已更换，请录入更换日期。": swapped_on is not None,
-        "建议更换。": advice is Advice.REPLACE,
-        "建议安排更换计划。": advice is Advice.PLAN,
-        "更换前请先做容量测试。": tests_first,
+        ("The unit asks for a new battery.", "设备提示更换电池。"): signs.is_flagged,
+        ("Its last self-test failed.", "最近一次自检未通过。"): failures == 1,
+        (
+            f"Its last {failures} self-tests failed.",
+            f"最近 {failures} 次自检均未通过。",
+        ): failures > 1,
+        ("Its last self-test passed.", "最近一次自检通过。"): signs.has_passed,
+        (
+            "No valid self-test for more than twice its interval.",
+            "超过两个自检周期没有有效自检。",
+        ): signs.overdue,
+        (
+            "Its self-tests do not come to an end.",
+            "自检多次中止，未能完成。",
+        ): signs.aborted_in_a_row >= ABORTED_IN_A_ROW,
+        (
+            "The readings show a new battery: enter its date.",
+            "读数表明电池已更换，请录入更换日期。",
+        ): swapped_on is not None,
+        ("Replace it.", "建议更换。"): advice is Advice.REPLACE,
+        ("Plan its replacement.", "建议安排更换计划。"): advice is Advice.PLAN,
+        (
+            "Test its capacity before paying for a new one.",
+            "更换前请先做容量测试。",
+        ): tests_first,
     }
     return [line for line, holds in lines.items() if holds]

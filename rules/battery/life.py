@@ -17,7 +17,7 @@ import numpy as np
 from rules.battery.ageing import AgeCurve
 from rules.battery.baseline import EXPONENT, Baseline, Fall
 from rules.battery.discharge import Lasted
-from rules.battery.facts import Floats
+from rules.battery.facts import DAYS_A_YEAR, Floats
 from rules.battery.signs import Signs
 
 END_OF_LIFE = 0.8
@@ -26,8 +26,6 @@ LIFE_SPREAD = 0.25
 """Standard deviation of the logarithm of life among alike batteries."""
 UNMEASURED_SPREAD = 0.30
 """The same of an age whose temperatures are all assumed: about ±4 K (judgement)."""
-Z_80 = 1.2815515655446004
-"""An 80 % range ends this many standard deviations from its middle."""
 
 _SHAPES = (
     # knee as a share of life, curvature behind it, prior weight (judgement, about Riello's 0.6)
@@ -61,13 +59,12 @@ _LogCapacity = Callable[[Floats], Floats]
 class Posterior:
     """Weighted lives and capacities: arrays of one length, `weight` sums to one.
 
-    `life` in equivalent years, `capacity` the share of new capacity today, `days_left` calendar
-    days from today to 80 %, negative when that is past. `follows` is how surely the reported
-    runtime follows the battery, None without one.
+    `capacity` is the share of new capacity today, `days_left` calendar days from today to 80 %,
+    negative when that is past. `follows` is how surely the reported runtime follows the battery,
+    None without one.
     """
 
     weight: Floats
-    life: Floats
     capacity: Floats
     days_left: Floats
     follows: float | None
@@ -132,12 +129,12 @@ def posterior(evidence: Evidence) -> Posterior:
         log_weight += _of_discharges(evidence, log_capacity)
     follows = None
     if evidence.runtime is not None:
-        told, follows = _of_runtime(evidence, log_capacity, log_weight)
+        told, follows = _of_runtime(*evidence.runtime, log_capacity, log_weight)
         log_weight += told
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()
-    days_left = (life - age) / evidence.mean_rate * 365.25
-    return Posterior(weight, life, capacity, days_left, follows)
+    days_left = (life - age) / evidence.mean_rate * DAYS_A_YEAR
+    return Posterior(weight, capacity, days_left, follows)
 
 
 def _of_signs(capacity: Floats, signs: Signs) -> Floats:
@@ -168,12 +165,9 @@ def _mixed(logs: Floats, weights: Floats) -> Floats:
 
 
 def _of_runtime(
-    evidence: Evidence, log_capacity: _LogCapacity, prior: Floats
+    baseline: Baseline, fall: Fall, log_capacity: _LogCapacity, prior: Floats
 ) -> tuple[Floats, float]:
     """Weigh lives by the fall of reported runtime; also how surely it follows the battery."""
-    if evidence.runtime is None:
-        raise ValueError("no runtime to weigh by")
-    baseline, fall = evidence.runtime
     expected = log_capacity(fall.day) - log_capacity(np.array([baseline.day]))
     apart = (fall.log_ratio - expected) / fall.spread
     shift = _BASELINE_BIASES / np.sqrt(np.mean(fall.spread**2))
@@ -185,7 +179,7 @@ def _of_runtime(
     nothing = _mixed(
         np.array([_TEMPER * _student(still - s).sum() for s in shift]), _BASELINE_WEIGHTS
     )
-    years = (fall.day - baseline.day) / 365.25
+    years = (fall.day - baseline.day) / DAYS_A_YEAR
     calendar = _mixed(
         np.array(
             [
@@ -219,14 +213,12 @@ def _of_discharges(evidence: Evidence, log_capacity: _LogCapacity) -> Floats:
         if first is None:
             return np.zeros(1)
         reference_day = first.day
+        found = [one for one in found if one.day > reference_day]
+        if not found:
+            return np.zeros(1)
         reference = [
             first.log_seconds - EXPONENT * float(np.log(one.load / first.load)) for one in found
         ]
-        found_day = first.day
-        kept = [at for at, one in enumerate(found) if one.day > found_day]
-        found, reference = [found[at] for at in kept], [reference[at] for at in kept]
-        if not found:
-            return np.zeros(1)
     days = np.array([one.day for one in found])
     ratio = np.array([one.log_seconds for one in found]) - np.array(reference)
     spread = np.array([one.spread for one in found])

@@ -26,7 +26,7 @@ def test_another_key_does_not_open_it_and_the_error_names_the_setting():
         Sealer(KEY).unseal(token[:-4] + b"AAAA")
 
 
-@pytest.mark.parametrize("key", ["", "short", "ü" * 44, KEY[:-4]])
+@pytest.mark.parametrize("key", ["", "short", "ü" * 44, KEY[:-4]], ids=str.__len__)
 def test_a_key_of_the_wrong_form_is_refused_with_the_cure(key):
     with pytest.raises(KeyInvalid, match="generate_key"):
         Sealer(key)
