@@ -194,6 +194,22 @@ def test_rows_keep_their_places_while_somebody_points_at_them(browser: Browser, 
         ingest.execute("UPDATE device_state SET status_off = false WHERE device_id = %s", (device,))
 
 
+def test_what_has_the_focus_keeps_it_when_a_live_part_is_renewed(
+    browser: Browser, live_doors: Doors
+):
+    device = live_doors.fleet.devices["metro-1-u2"]
+    put_out = {"device_id": device, "reason": "Fan comes on Friday"}
+    made = live_doors.api("desk").post("/api/v1/suppressions", json=put_out)
+    assert made.is_success, made.text
+    with at(browser, live_doors, "desk") as page:
+        page.goto(f"{live_doors.url}/devices/{device}")
+        page.get_by_role("button", name="Put back").focus()
+        page.evaluate("document.activeElement.dataset.before = 1")
+        page.evaluate("window.htmx.trigger('#live', 'sse:change')")
+        expect(page.locator("[data-before]")).to_have_count(0, timeout=PATIENCE)
+        assert page.evaluate("document.activeElement.textContent") == "Put back"
+
+
 def test_the_keyboard_searches_and_walks_the_list(browser: Browser, live_doors: Doors):
     with at(browser, live_doors, "desk") as page:
         page.keyboard.press("ArrowDown")

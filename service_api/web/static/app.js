@@ -39,13 +39,17 @@
   // A live part keeps its place under the pointer: while somebody points at it or has the focus in
   // it, rows change what they say but not their order; afterwards they take their new order.
   const keyed = (root) => [...root.children].filter((child) => child.dataset.key);
+  const selectorOf = (element) => {
+    const [tag, name, value] = element.form
+      ? ["form", "action", element.form.getAttribute("action")] : ["a", "href", element.getAttribute("href")];
+    return value ? `${tag}[${name}="${CSS.escape(value)}"]${tag === "form" ? " button" : ""}` : null;
+  };
   const patch = (target, text) => {
     const template = document.createElement("template");
     template.innerHTML = text;
     const fresh = template.content;
     const isHeld = target.matches(":hover") || target.contains(document.activeElement);
-    const focused = document.activeElement && target.contains(document.activeElement)
-      ? document.activeElement.getAttribute("href") : null;
+    const focused = target.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
     for (const list of fresh.querySelectorAll("[data-list]")) {
       const old = target.querySelector(`[data-list="${list.dataset.list}"]`);
       if (!old) continue;
@@ -61,7 +65,7 @@
     const before = window.scrollY;
     target.replaceChildren(...fresh.childNodes);
     if (focused) {
-      const again = target.querySelector(`a[href="${CSS.escape(focused)}"]`);
+      const again = target.querySelector(focused);
       if (again) again.focus({ preventScroll: true });
     }
     if (window.scrollY !== before) window.scrollTo(0, before);
