@@ -259,7 +259,7 @@ class Override:
     version: RuleVersion
     fields: dict[str, Any]
     units: int
-    problem: str | None
+    problem: Place | None
 
 
 @dataclass(frozen=True, slots=True)

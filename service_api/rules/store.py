@@ -20,6 +20,7 @@ from rules.version_store import (
 from rules.versions import RULE, Known, Version, fields_in
 from service_api.errors import NotFound
 from service_api.request import Connection
+from service_api.rules.drafting import place_of
 from service_api.rules.schemas import (
     Counts,
     FieldChange,
@@ -250,7 +251,7 @@ def overrides(connection: Connection, key: str) -> list[Override]:
             (everyone[0] if everyone else 0)
             if one.scope.kind == "all"
             else len(units.get(number, ())),
-            str(unusable[one.id]) if one.id in unusable else None,
+            place_of(unusable[one.id]) if one.id in unusable else None,
         )
         for number, one in enumerate(found)
     ]

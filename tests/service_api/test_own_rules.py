@@ -1,5 +1,6 @@
 """Own rules and overrides at the doors: made, refused, versioned, tried, exported and imported."""
 
+import html
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -217,6 +218,20 @@ def test_an_override_is_for_its_units_and_ends(doors, desk):
 def test_an_override_that_cannot_be_is_refused(doors, desk, key, text, scope, status):
     assert override(desk, key, text, scope=scope).status_code == status
     assert doors.write("SELECT count(*) FROM rule_version") == [(0,)]
+
+
+def test_an_override_that_is_not_used_says_why_in_both_languages(doors, desk):
+    _, key = device(doors)
+    scope = {"kind": "device", "about": key}
+    assert override(desk, "high_load", 'severity = "minor"', scope=scope).is_success
+    doors.write("ALTER TABLE rule_version DISABLE TRIGGER append_only")
+    doors.write("UPDATE rule_version SET text = replace(text, 'minor', 'gone')")
+    doors.write("ALTER TABLE rule_version ENABLE TRIGGER append_only")
+    (told,) = desk.get("/api/v1/rules/high_load/overrides").json()
+    page = doors.page("desk")
+    assert told["problem"]["reason_en"] in html.unescape(page.get("/rules/high_load").text)
+    chinese = page.get("/rules/high_load", headers={"accept-language": "zh"}).text
+    assert told["problem"]["reason_zh"] in html.unescape(chinese)
 
 
 def test_an_own_rule_is_edited_and_not_overridden_for_all(doors, desk):
